@@ -1,0 +1,47 @@
+"""Settings of the engine process, from the environment (WORDTALE_ENGINE_…) and `.env`.
+
+Knows nothing of models beyond their names.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_data_path
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MAX_THREADS = 2
+
+
+class EngineSettings(BaseSettings):
+    """Effective settings; every field can be set as WORDTALE_ENGINE_<NAME>."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WORDTALE_ENGINE_", env_file=".env", env_ignore_empty=True, extra="ignore"
+    )
+
+    host: str = Field("127.0.0.1", description="address the engine listens on")
+    port: int = Field(8766, ge=0, le=65535, description="port; 0 takes a free one")
+    token: SecretStr | None = Field(None, description="bearer token that callers must show")
+    models_dir: Path | None = Field(None, description="folder of added models")
+    default_model: str = Field("storyteller", description="model used when a request names none")
+    max_waiting: int = Field(64, ge=1, le=10_000, description="requests that may wait for a slot")
+    max_rows: int = Field(32, ge=1, le=512, description="stories decoded together")
+    threads: int | None = Field(None, ge=1, le=256, description="compute threads; empty = detect")
+    deadline_seconds: float = Field(60.0, gt=0, le=3600, description="longest a story may take")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models run")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def models_path(self) -> Path:
+        """Return the folder of added models (it need not exist)."""
+        return self.models_dir or user_data_path("wordtale") / "models"
+
+    def compute_threads(self) -> int:
+        """Return how many threads to compute with: as set, else up to two of the cores we may use."""
+        if self.threads is not None:
+            return self.threads
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, min(MAX_THREADS, cores))

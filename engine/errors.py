@@ -1,0 +1,132 @@
+"""The engine's errors, light enough for a bot process. Knows nothing of HTTP or models.
+
+EngineError                 code, message, retry_after
+├── InvalidRequest          the request contradicts itself or asks for the impossible
+├── UnsupportedSetting      a decoding setting that the chosen model or backend can't do
+├── UnsuitableWords         the words, title or opening are refused
+├── UnsuitableStory         nothing suitable came out, even after writing anew
+├── ModelUnknown            no model of that name
+├── ModelRefused            a directory can't be added or loaded as a model
+├── Overloaded              the waiting line is full: try again later
+├── NotReady                the default model is still loading
+├── ShuttingDown            the engine is about to stop
+├── DeadlineExceeded        the story took longer than allowed
+├── Unauthorised            the token is missing or wrong
+├── EngineUnavailable       nobody answers at the engine's address, or it went away
+└── InternalError           a fault of ours
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from engine.schema import ErrorCode, ErrorEvent
+
+
+class EngineError(Exception):
+    """An expected failure: a code for programs, a sentence for people.
+
+    `retry_after` is in seconds, or None where trying again makes no sense.
+    """
+
+    default_code: ClassVar[ErrorCode] = ErrorCode.INTERNAL
+
+    def __init__(
+        self, code: ErrorCode | None = None, message: str = "", retry_after: float | None = None
+    ) -> None:
+        self.code = code or self.default_code
+        self.message = message or self.code.value.replace("_", " ")
+        self.retry_after = retry_after
+        super().__init__(self.message)
+
+    def event(self) -> ErrorEvent:
+        """Return the wire event that says the same."""
+        return ErrorEvent(code=self.code, message=self.message, retry_after=self.retry_after)
+
+    @staticmethod
+    def of(code: ErrorCode, message: str, retry_after: float | None = None) -> EngineError:
+        """Return the error of the class that belongs to `code`."""
+        return _CLASSES.get(code, EngineError)(code, message, retry_after)
+
+
+class InvalidRequest(EngineError):
+    """The request contradicts itself or asks for the impossible."""
+
+    default_code = ErrorCode.INVALID_REQUEST
+
+
+class UnsupportedSetting(EngineError):
+    """A decoding setting that the chosen model or backend can't do."""
+
+    default_code = ErrorCode.UNSUPPORTED_SETTING
+
+
+class UnsuitableWords(EngineError):
+    """The words, title or opening are refused."""
+
+    default_code = ErrorCode.UNSUITABLE_WORDS
+
+
+class UnsuitableStory(EngineError):
+    """Nothing suitable came out, even after writing anew."""
+
+    default_code = ErrorCode.UNSUITABLE_STORY
+
+
+class ModelUnknown(EngineError):
+    """No model of that name."""
+
+    default_code = ErrorCode.MODEL_UNKNOWN
+
+
+class ModelRefused(EngineError):
+    """A directory can't be added or loaded as a model."""
+
+    default_code = ErrorCode.INVALID_REQUEST
+
+
+class Overloaded(EngineError):
+    """The waiting line is full: try again later."""
+
+    default_code = ErrorCode.OVERLOADED
+
+
+class NotReady(EngineError):
+    """The default model is still loading."""
+
+    default_code = ErrorCode.NOT_READY
+
+
+class ShuttingDown(EngineError):
+    """The engine is about to stop."""
+
+    default_code = ErrorCode.SHUTTING_DOWN
+
+
+class DeadlineExceeded(EngineError):
+    """The story took longer than allowed."""
+
+    default_code = ErrorCode.DEADLINE
+
+
+class Unauthorised(EngineError):
+    """The token is missing or wrong."""
+
+    default_code = ErrorCode.UNAUTHORISED
+
+
+class EngineUnavailable(EngineError):
+    """Nobody answers at the engine's address, or it went away in mid-story."""
+
+    default_code = ErrorCode.UNAVAILABLE
+
+
+class InternalError(EngineError):
+    """A fault of ours."""
+
+    default_code = ErrorCode.INTERNAL
+
+
+_CLASSES: dict[ErrorCode, type[EngineError]] = {
+    kind.default_code: kind for kind in EngineError.__subclasses__() if kind is not ModelRefused
+}
