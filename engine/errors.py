@@ -29,13 +29,9 @@ class EngineError(Exception):
     `retry_after` is in seconds, or None where trying again makes no sense.
     """
 
-    default_code: ClassVar[ErrorCode] = ErrorCode.INTERNAL
-
-    def __init__(
-        self, code: ErrorCode | None = None, message: str = "", retry_after: float | None = None
-    ) -> None:
-        self.code = code or self.default_code
-        self.message = message or self.code.value.replace("_", " ")
+    def __init__(self, code: ErrorCode, message: str = "", retry_after: float | None = None) -> None:
+        self.code = code
+        self.message = message or code.value.replace("_", " ")
         self.retry_after = retry_after
         super().__init__(self.message)
 
@@ -46,87 +42,96 @@ class EngineError(Exception):
     @staticmethod
     def of(code: ErrorCode, message: str, retry_after: float | None = None) -> EngineError:
         """Return the error of the class that belongs to `code`."""
-        return _CLASSES.get(code, EngineError)(code, message, retry_after)
+        return _CLASSES[code](message, retry_after)
 
 
-class InvalidRequest(EngineError):
+class _Coded(EngineError):
+    """An error whose class says its code."""
+
+    default_code: ClassVar[ErrorCode]
+
+    def __init__(self, message: str = "", retry_after: float | None = None) -> None:
+        super().__init__(self.default_code, message, retry_after)
+
+
+class InvalidRequest(_Coded):
     """The request contradicts itself or asks for the impossible."""
 
     default_code = ErrorCode.INVALID_REQUEST
 
 
-class UnsupportedSetting(EngineError):
+class UnsupportedSetting(_Coded):
     """A decoding setting that the chosen model or backend can't do."""
 
     default_code = ErrorCode.UNSUPPORTED_SETTING
 
 
-class UnsuitableWords(EngineError):
+class UnsuitableWords(_Coded):
     """The words, title or opening are refused."""
 
     default_code = ErrorCode.UNSUITABLE_WORDS
 
 
-class UnsuitableStory(EngineError):
+class UnsuitableStory(_Coded):
     """Nothing suitable came out, even after writing anew."""
 
     default_code = ErrorCode.UNSUITABLE_STORY
 
 
-class ModelUnknown(EngineError):
+class ModelUnknown(_Coded):
     """No model of that name."""
 
     default_code = ErrorCode.MODEL_UNKNOWN
 
 
-class ModelRefused(EngineError):
+class ModelRefused(_Coded):
     """A directory can't be added or loaded as a model."""
 
     default_code = ErrorCode.INVALID_REQUEST
 
 
-class Overloaded(EngineError):
+class Overloaded(_Coded):
     """The waiting line is full: try again later."""
 
     default_code = ErrorCode.OVERLOADED
 
 
-class NotReady(EngineError):
+class NotReady(_Coded):
     """The default model is still loading."""
 
     default_code = ErrorCode.NOT_READY
 
 
-class ShuttingDown(EngineError):
+class ShuttingDown(_Coded):
     """The engine is about to stop."""
 
     default_code = ErrorCode.SHUTTING_DOWN
 
 
-class DeadlineExceeded(EngineError):
+class DeadlineExceeded(_Coded):
     """The story took longer than allowed."""
 
     default_code = ErrorCode.DEADLINE
 
 
-class Unauthorised(EngineError):
+class Unauthorised(_Coded):
     """The token is missing or wrong."""
 
     default_code = ErrorCode.UNAUTHORISED
 
 
-class EngineUnavailable(EngineError):
+class EngineUnavailable(_Coded):
     """Nobody answers at the engine's address, or it went away in mid-story."""
 
     default_code = ErrorCode.UNAVAILABLE
 
 
-class InternalError(EngineError):
+class InternalError(_Coded):
     """A fault of ours."""
 
     default_code = ErrorCode.INTERNAL
 
 
-_CLASSES: dict[ErrorCode, type[EngineError]] = {
-    kind.default_code: kind for kind in EngineError.__subclasses__() if kind is not ModelRefused
+_CLASSES: dict[ErrorCode, type[_Coded]] = {
+    kind.default_code: kind for kind in _Coded.__subclasses__() if kind is not ModelRefused
 }
