@@ -1,0 +1,1 @@
+"""Front ends: parse what arrives, call the engine, render what leaves. Loads no model library."""

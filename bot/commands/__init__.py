@@ -1,0 +1,1 @@
+"""Chat commands: async functions from context and arguments to a Reply."""

@@ -1,0 +1,73 @@
+"""What a prompt format is: from a request to token ids, from generated ids to a story.
+
+Knows nothing of decoding or of how the ids are generated; training builds its examples through it too.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from engine.prompts.codec import Codec
+from engine.schema import PRESETS, Decoding, Kind, Length, StoryRequest
+
+# Words of a story by length band: the upper bound of each band (the last has none in the data).
+LENGTH_WORDS: dict[Length, int] = {Length.SHORT: 60, Length.MEDIUM: 110, Length.LONG: 180}
+
+
+@dataclass(frozen=True)
+class ParsedStory:
+    """A generated story: `finished` says that the model ended it itself."""
+
+    title: str
+    text: str
+    finished: bool
+
+
+class PromptFamily(ABC):
+    """One prompt format. A family has no state; the codec of the model is passed in."""
+
+    name: ClassVar[str]
+    kinds: ClassVar[frozenset[Kind]]
+    decoding: ClassVar[Decoding] = PRESETS["balanced"]
+
+    @abstractmethod
+    def encode(self, codec: Codec, request: StoryRequest) -> list[int]:
+        """Return the prompt ids; the opening, if any, stands at their end."""
+
+    @abstractmethod
+    def parse(self, ids: Sequence[int], codec: Codec, request: StoryRequest) -> ParsedStory:
+        """Turn generated ids (without the prompt) into a story; the opening stands at its start."""
+
+    @abstractmethod
+    def end_token(self, codec: Codec) -> int | None:
+        """Id that ends a text, None when the model has none."""
+
+    def text_token(self, codec: Codec, request: StoryRequest) -> int | None:
+        """Id that opens the story text when the model first writes a title, None when it starts at once."""
+        return None
+
+    def banned_tokens(self, codec: Codec) -> frozenset[int]:
+        """Ids never generated: every control token but the end and the text token."""
+        keep = {self.end_token(codec)}
+        return codec.control_ids() - {i for i in keep if i is not None}
+
+    def max_new_tokens(self, request: StoryRequest) -> int:
+        """Token budget of one request: its own setting, else by kind and length (1.6 tokens a word)."""
+        if request.decoding.max_new_tokens is not None:
+            return request.decoding.max_new_tokens
+        if request.kind in (Kind.SENTENCE, Kind.JOKE):
+            return 64
+        words = LENGTH_WORDS[request.length or Length.MEDIUM]
+        return min(512, int(words * 1.6) + 24)
+
+
+def text_after_opening(opening: str | None, generated: str) -> str:
+    """Join an opening and what the model wrote after it, with one space where both need it."""
+    generated = " ".join(generated.split()) if opening is None else generated.rstrip()
+    if not opening:
+        return generated
+    glue = "" if not generated or generated[0] in " .,;:!?'\"" else " "
+    return " ".join((opening + glue + generated).split())

@@ -1,0 +1,1 @@
+"""What is kept between runs: people, settings, words, stories, ratings, jobs."""

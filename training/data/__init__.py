@@ -1,0 +1,1 @@
+"""Sources, cleaning, labels and batches of the training data."""
