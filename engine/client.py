@@ -1,0 +1,10 @@
+"""What a front end may import of the engine, besides `engine.schema`. Loads no model library and no server.
+
+Knows nothing itself: the parts are in `engine.remote`, `engine.local` and `engine.errors`.
+"""
+
+from engine.errors import EngineError, EngineUnavailable
+from engine.local import LocalEngine
+from engine.remote import EngineClient, EngineState
+
+__all__ = ["EngineClient", "EngineError", "EngineState", "EngineUnavailable", "LocalEngine"]
