@@ -1,0 +1,83 @@
+"""What every request passes first: the bearer token and the size limit.
+
+Pure ASGI, so that a client's leaving is still seen behind it. Knows nothing of routes but the open ones.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from engine.errors import Unauthorised
+from engine.http.errors import error_response
+from engine.schema import ErrorCode, ErrorEvent
+
+BODY_LIMIT_BYTES = 2_000_000
+DISCARD_LIMIT_BYTES = 16_000_000
+"""A body too large is read up to here and thrown away, or its sender would miss the answer."""
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+
+
+class Guard:
+    """Refuses requests without the token (where one is set) and bodies over 2 MB."""
+
+    def __init__(self, app: ASGIApp, token: str | None) -> None:
+        self._app = app
+        self._credentials = f"Bearer {token}".encode() if token else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        if not self._permitted(scope["path"], headers.get(b"authorization", b"")):
+            refusal = error_response(Unauthorised("A token is needed: Authorization: Bearer …"))
+            await refusal(scope, receive, send)
+            return
+        if scope["method"] not in ("POST", "PUT", "PATCH"):
+            await self._app(scope, receive, send)
+            return
+        body = await _read(receive, int(headers.get(b"content-length", b"0")))
+        if body is None:
+            too_large = ErrorEvent(
+                code=ErrorCode.INVALID_REQUEST, message=f"body: at most {BODY_LIMIT_BYTES} bytes"
+            )
+            await error_response(too_large, status=413)(scope, receive, send)
+            return
+        await self._app(scope, _replayed(body, receive), send)
+
+    def _permitted(self, path: str, shown: bytes) -> bool:
+        if self._credentials is None or path in OPEN_PATHS:
+            return True
+        return hmac.compare_digest(shown, self._credentials)
+
+
+async def _read(receive: Receive, announced: int) -> bytes | None:
+    """Return the body, or None when it is too large. A sender who leaves midway gives what came."""
+    if announced > DISCARD_LIMIT_BYTES:
+        return None
+    kept, size = bytearray(), 0
+    while size <= DISCARD_LIMIT_BYTES:
+        message = await receive()
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size <= BODY_LIMIT_BYTES:
+            kept += chunk
+        if not message.get("more_body", False):
+            break
+    return bytes(kept) if size <= BODY_LIMIT_BYTES else None
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that gives the body once, then whatever comes from the connection."""
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

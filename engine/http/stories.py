@@ -1,0 +1,71 @@
+"""A story as an HTTP answer: server-sent events, or one JSON object at the end.
+
+Knows runs and connections; knows nothing of models.
+"""
+
+from __future__ import annotations
+
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from engine.http.errors import error_response
+from engine.http.leaving import ClientLeft, unless_left
+from engine.http.runs import Run, Runs
+from engine.schema import DoneEvent, ErrorEvent, StoryEvent, StoryRequest
+
+FIRST_SECONDS = 0.5
+"""How long a stream waits for its first event, so that a refusal can still have a status of its own."""
+PING_SECONDS = 5.0
+"""A silent stream sends a comment this often; clients take 15 s of silence for a hung engine."""
+EVENT_STREAM = "text/event-stream"
+
+
+class StoryResponse(Response):
+    """Follows the story's run as long as the client stays; the run ends with its last follower."""
+
+    def __init__(self, runs: Runs, request: StoryRequest, *, stream: bool) -> None:
+        super().__init__()
+        self._runs = runs
+        self._request = request
+        self._stream = stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._runs.follow(self._request) as run:
+            answer = self._events(run, scope, receive, send) if self._stream else None
+            try:
+                await unless_left(receive, answer or self._whole(run, scope, receive, send))
+            except ClientLeft:
+                return
+
+    async def _whole(self, run: Run, scope: Scope, receive: Receive, send: Send) -> None:
+        event = await run.outcome()
+        response = (
+            JSONResponse(event.result.model_dump(mode="json"))
+            if isinstance(event, DoneEvent)
+            else error_response(event)
+        )
+        await response(scope, receive, send)
+
+    async def _events(self, run: Run, scope: Scope, receive: Receive, send: Send) -> None:
+        first = await run.beyond(0, FIRST_SECONDS)
+        if first and isinstance(first[0], ErrorEvent):
+            await error_response(first[0])(scope, receive, send)
+            return
+        headers = [
+            (b"content-type", f"{EVENT_STREAM}; charset=utf-8".encode()),
+            (b"cache-control", b"no-store"),
+            (b"x-accel-buffering", b"no"),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        sent = 0
+        while not (run.finished and sent == len(run.events)):
+            events = await run.beyond(sent, PING_SECONDS)
+            body = "".join(sse(sent + offset, event) for offset, event in enumerate(events)) or ": ping\n\n"
+            sent += len(events)
+            await send({"type": "http.response.body", "body": body.encode(), "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def sse(number: int, event: StoryEvent) -> str:
+    """Return one server-sent message; JSON has no raw line breaks, so one data line is enough."""
+    return f"id: {number}\nevent: {event.event}\ndata: {event.model_dump_json()}\n\n"

@@ -1,0 +1,171 @@
+"""The engine's HTTP application around a story service.
+
+Knows routes, statuses and figures; knows nothing of models, decoding or processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
+
+from engine.errors import EngineError
+from engine.http import errors
+from engine.http.guard import Guard
+from engine.http.leaving import ClientLeft, unless_left
+from engine.http.runs import Run, Runs
+from engine.http.stories import EVENT_STREAM, StoryResponse
+from engine.metrics import Metrics
+from engine.remote import SERVICE_NAME, EngineState
+from engine.schema import (
+    DoneEvent,
+    ErrorEvent,
+    LexiconRequest,
+    LexiconResponse,
+    ModelInfo,
+    PlainRequest,
+    PlainResult,
+    StoryRequest,
+    StoryResult,
+)
+
+if TYPE_CHECKING:
+    from engine.service import StoryService
+
+REFUSALS = (400, 401, 404, 413, 422, 429, 503, 504)
+WHY_NOT = {
+    "loading": "the default model is still loading",
+    "unhealthy": "decoding has stopped",
+    "stopping": "the engine is about to stop",
+}
+STORY_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": StoryResult,
+        "description": "The story, or its events when `Accept: text/event-stream` asks for them",
+        "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
+    }
+}
+
+_log = structlog.get_logger("engine")
+
+
+def create_app(service: StoryService, *, token: str | None = None) -> FastAPI:
+    """Return the application. Starting and closing `service` is the caller's.
+
+    `token`: bearer token asked of every request except health checks. `app.state.stopping` makes
+    /readyz say that the engine is about to stop.
+    """
+    app = FastAPI(title="Wordtale engine", version=version("wordtale"), docs_url=None, redoc_url=None)
+    app.state.stopping = False
+    metrics = Metrics(lambda: _gauges(service))
+    errors.install(app)
+    app.add_middleware(Guard, token=token)
+    locked = [Depends(HTTPBearer(auto_error=False))] if token else []
+    _add_health(app, service)
+    _add_stories(app, service, metrics, locked)
+    _add_lookups(app, service, metrics, locked)
+    return app
+
+
+def _add_stories(app: FastAPI, service: StoryService, metrics: Metrics, locked: list[Any]) -> None:
+    runs = Runs(service.stories, lambda request, run: _record(metrics, request, run))
+
+    @app.post(
+        "/v1/stories",
+        response_model=None,
+        responses={**STORY_ANSWERS, **errors.documented(*REFUSALS)},
+        dependencies=locked,
+    )
+    async def stories(request: Request, story: StoryRequest) -> Response:
+        """Write a story. Leaving stops the work; a repeated `request_id` gives the same story."""
+        wants_events = EVENT_STREAM in request.headers.get("accept", "")
+        return StoryResponse(runs, story, stream=wants_events)
+
+    @app.post("/v1/generate", responses=errors.documented(*REFUSALS), dependencies=locked)
+    async def generate(request: Request, plain: PlainRequest) -> PlainResult:
+        """Continue a prompt plainly: no word keeping, no prompt format."""
+        began, outcome = time.monotonic(), "left"
+        try:
+            result = await unless_left(request.receive, service.generate(plain))
+            metrics.count_tokens(result.tokens)
+            outcome = "done"
+            return result
+        except EngineError as error:
+            outcome = error.code.value
+            raise
+        except ClientLeft as left:
+            raise EngineError.of(errors.ErrorCode.UNAVAILABLE, "The client left.") from left
+        finally:
+            metrics.count("plain", outcome, time.monotonic() - began)
+
+
+def _add_lookups(app: FastAPI, service: StoryService, metrics: Metrics, locked: list[Any]) -> None:
+    @app.get("/v1/models", responses=errors.documented(401, 503), dependencies=locked)
+    async def models() -> list[ModelInfo]:
+        """List the models that a request may name."""
+        return await asyncio.to_thread(service.models)
+
+    @app.post("/v1/lexicon", responses=errors.documented(401, 413, 422, 503), dependencies=locked)
+    async def lexicon(words: LexiconRequest) -> LexiconResponse:
+        """Give lemma, level and every inflection of words or phrases."""
+        return await asyncio.to_thread(service.lexicon, words)
+
+    @app.get("/metrics", responses=errors.documented(401), dependencies=locked, response_class=Response)
+    async def figures() -> Response:
+        """Give the engine's figures in Prometheus' text format."""
+        return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _add_health(app: FastAPI, service: StoryService) -> None:
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """Say that the process lives."""
+        return {"service": SERVICE_NAME, "state": "live"}
+
+    @app.get("/readyz", responses={503: {"model": dict[str, str]}}, response_model=dict[str, str])
+    async def readyz() -> JSONResponse:
+        """Say whether a story asked for now would be answered, and if not, why."""
+        state = _state(service, app.state.stopping)
+        body = {"service": SERVICE_NAME, "state": state}
+        if state == "ready":
+            return JSONResponse(body)
+        return JSONResponse(body | {"reason": WHY_NOT[state]}, status_code=503, headers={"Retry-After": "1"})
+
+
+def _state(service: StoryService, stopping: bool) -> EngineState:
+    if stopping:
+        return "stopping"
+    if not service.ready:
+        return "loading"
+    return "ready" if service.healthy else "unhealthy"
+
+
+def _gauges(service: StoryService) -> Mapping[str, float]:
+    return {**service.gauges(), "ready": float(service.ready), "healthy": float(service.healthy)}
+
+
+def _record(metrics: Metrics, request: StoryRequest, run: Run) -> None:
+    """Count and log an ended run: codes and durations only."""
+    seconds, last = time.monotonic() - run.began, run.last
+    outcome, facts = "left", {}
+    if isinstance(last, DoneEvent):
+        metrics.count_story(last.result)
+        outcome, facts = "done", {"model": last.result.model, "tokens": last.result.timing.tokens}
+    elif isinstance(last, ErrorEvent):
+        outcome = last.code.value
+    metrics.count(request.kind.value, outcome, seconds)
+    _log.info(
+        "story",
+        kind=request.kind.value,
+        outcome=outcome,
+        ms=round(seconds * 1000),
+        id=request.request_id,
+        **facts,
+    )
