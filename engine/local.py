@@ -102,6 +102,7 @@ class LocalEngine:
                 raise EngineUnavailable(f"Another program answers at {self.url}; set another port.")
             hung += self._served and state in ("silent", "unhealthy")
             if hung == HUNG_PROBES:
+                hung = 0
                 await self._stop()
             elif self._must_start(state):
                 if starts == 2:

@@ -16,7 +16,7 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 
-from engine.errors import EngineError
+from engine.errors import EngineError, EngineUnavailable
 from engine.http import errors
 from engine.http.guard import Guard
 from engine.http.leaving import ClientLeft, unless_left
@@ -101,7 +101,7 @@ def _add_stories(app: FastAPI, service: StoryService, metrics: Metrics, locked: 
             outcome = error.code.value
             raise
         except ClientLeft as left:
-            raise EngineError.of(errors.ErrorCode.UNAVAILABLE, "The client left.") from left
+            raise EngineUnavailable("The client left.") from left
         finally:
             metrics.count("plain", outcome, time.monotonic() - began)
 
@@ -154,18 +154,11 @@ def _gauges(service: StoryService) -> Mapping[str, float]:
 def _record(metrics: Metrics, request: StoryRequest, run: Run) -> None:
     """Count and log an ended run: codes and durations only."""
     seconds, last = time.monotonic() - run.began, run.last
-    outcome, facts = "left", {}
+    kind, outcome, facts = request.kind.value, "left", {}
     if isinstance(last, DoneEvent):
         metrics.count_story(last.result)
         outcome, facts = "done", {"model": last.result.model, "tokens": last.result.timing.tokens}
     elif isinstance(last, ErrorEvent):
         outcome = last.code.value
-    metrics.count(request.kind.value, outcome, seconds)
-    _log.info(
-        "story",
-        kind=request.kind.value,
-        outcome=outcome,
-        ms=round(seconds * 1000),
-        id=request.request_id,
-        **facts,
-    )
+    metrics.count(kind, outcome, seconds)
+    _log.info("story", kind=kind, outcome=outcome, ms=round(seconds * 1000), id=request.request_id, **facts)

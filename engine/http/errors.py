@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from engine.errors import EngineError
+from engine.errors import EngineError, InternalError
 from engine.schema import ErrorCode, ErrorEvent, Wire, decoding_ranges
 
 STATUS: dict[ErrorCode, int] = {
@@ -82,9 +82,7 @@ def install(app: FastAPI) -> None:
         return error_response(event, status=error.status_code, headers=error.headers)
 
     async def on_fault(_: Request, __: Exception) -> JSONResponse:
-        return error_response(
-            ErrorEvent(code=ErrorCode.INTERNAL, message="Something went wrong in the engine.")
-        )
+        return error_response(InternalError("Something went wrong in the engine."))
 
     app.add_exception_handler(EngineError, on_engine_error)
     app.add_exception_handler(RequestValidationError, on_invalid)

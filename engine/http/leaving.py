@@ -14,7 +14,7 @@ from starlette.types import Receive
 _Result = TypeVar("_Result")
 
 
-class ClientLeft(Exception):  # noqa: N818 - an event more than an error
+class ClientLeft(Exception):
     """The client closed the connection before its answer."""
 
 
