@@ -45,11 +45,21 @@ WHY_NOT = {
     "unhealthy": "decoding has stopped",
     "stopping": "the engine is about to stop",
 }
+EVENT_SCHEMA = {
+    "type": "object",
+    "description": "One server-sent event; `data` is a StoryEvent as JSON",
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"enum": ["queued", "text", "done", "error"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["id", "event", "data"],
+}
 STORY_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "model": StoryResult,
         "description": "The story, or its events when `Accept: text/event-stream` asks for them",
-        "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
+        "content": {EVENT_STREAM: {"schema": EVENT_SCHEMA}},
     }
 }
 

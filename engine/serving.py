@@ -78,7 +78,8 @@ def listen(settings: EngineSettings) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
+        known = error.errno is not None and error.errno > 0
+        reason = os.strerror(error.errno) if known else "no such address"
         raise ServeError(f"The engine can't listen on {host}:{port}: {reason.lower()}.") from error
 
 

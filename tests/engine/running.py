@@ -43,8 +43,11 @@ async def until(condition: Callable[[], bool], seconds: float) -> None:
 
 
 def environment(**settings: object) -> dict[str, str]:
-    """Return the environment of an engine process with these settings, on a free port unless given."""
-    engine = {f"WORDTALE_ENGINE_{name.upper()}": str(value) for name, value in settings.items()}
+    """Return an engine process' environment, its port free unless given; `scripted_…` is the script's."""
+    engine = {
+        name.upper() if name.startswith("scripted_") else f"WORDTALE_ENGINE_{name.upper()}": str(value)
+        for name, value in settings.items()
+    }
     return os.environ | {"PYTHONPATH": str(ROOT), "WORDTALE_ENGINE_PORT": "0"} | engine
 
 

@@ -1,6 +1,6 @@
 """`python -m tests.engine.serve_scripted`: the engine's process around a scripted service.
 
-Settings come from WORDTALE_ENGINE_…, the script's own from SCRIPTED_DELAY and SCRIPTED_LOAD_SECONDS.
+Settings come from WORDTALE_ENGINE_…, the script's own from SCRIPTED_….
 """
 
 import os
@@ -15,6 +15,7 @@ def main() -> None:
     """Serve until a signal."""
     settings = EngineSettings(_env_file=None)
     logging.configure("info", json=True)
+    serving.DRAIN_SECONDS = float(os.environ.get("SCRIPTED_DRAIN_SECONDS", serving.DRAIN_SECONDS))
 
     def make_service() -> ScriptedService:
         return ScriptedService(
