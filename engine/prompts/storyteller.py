@@ -19,7 +19,7 @@ from engine.schema import PRESETS, Decoding, Genre, Kind, Length, Level, StoryRe
 PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
 STORY, TITLE, WORDS, SOURCE = "<story>", "<title>", "<words>", "<source>"
 TEXT_KIND = "<kind:text>"
-KIND_TOKENS = {kind: f"<kind:{kind.value}>" for kind in Kind if kind is not Kind.STORY}
+KIND_TOKENS: dict[Kind, str] = {kind: f"<kind:{kind.value}>" for kind in Kind if kind is not Kind.STORY}
 GENRE_TOKENS = {genre: f"<genre:{genre.value}>" for genre in Genre}
 LEVEL_TOKENS = {level: f"<level:{level.value}>" for level in Level}
 LENGTH_TOKENS = {length: f"<length:{length.value}>" for length in Length}

@@ -1,0 +1,34 @@
+"""Training state on disk: written whole or not at all, loaded without unpickling code.
+
+Knows nothing of what the state means.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+STATE = "state.pt"
+
+
+def save_state(folder: Path, state: dict[str, Any]) -> None:
+    """Write the state through a temporary file, flushed to disk before it takes the old one's place."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f"{STATE}.part"
+    with part.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(folder / STATE)
+
+
+def load_state(folder: Path) -> dict[str, Any] | None:
+    """Return the saved state, None where there is none. Only tensors and plain values are loaded."""
+    path = folder / STATE
+    if not path.exists():
+        return None
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
