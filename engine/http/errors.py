@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from engine.errors import EngineError, InternalError
+from engine.errors import EngineError, InternalError, InvalidRequest
 from engine.schema import ErrorCode, ErrorEvent, Wire, decoding_ranges
 
 STATUS: dict[ErrorCode, int] = {
@@ -78,6 +78,8 @@ def install(app: FastAPI) -> None:
 
     async def on_http_error(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
+        if error.status_code == 400:  # FastAPI's word for bytes that no JSON parser takes
+            return error_response(InvalidRequest("body: must be JSON"))
         event = ErrorEvent(code=ErrorCode.INVALID_REQUEST, message=str(error.detail))
         return error_response(event, status=error.status_code, headers=error.headers)
 

@@ -89,10 +89,34 @@ async def test_validation_says_what_is_allowed(body: object, message: str) -> No
     assert answer.json()["message"].endswith(message)
 
 
-async def test_a_body_that_is_not_json() -> None:
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"\xff\xfe{}", b'"\\ud800"', b"[" * 100_000, b'{"seed": NaN}', b'{"seed": 1e999}'],
+    ids=["empty", "broken", "not UTF-8", "surrogate", "nested", "not a number", "infinite"],
+)
+async def test_a_body_that_is_not_json(body: bytes) -> None:
     async with over_asgi(ScriptedService()) as http:
-        answer = await http.post("/v1/stories", content="{", headers={"Content-Type": "application/json"})
-    assert (answer.status_code, answer.json()["message"]) == (422, "body: must be JSON")
+        answer = await http.post("/v1/stories", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999", "-1e999"])
+async def test_numbers_that_are_none(value: str) -> None:
+    body = f'{{"decoding": {{"temperature": {value}}}}}'
+    async with over_asgi(ScriptedService()) as http:
+        answer = await http.post("/v1/stories", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert answer.json()["message"] == "decoding.temperature: must be between 0 and 2"
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", None])
+async def test_a_web_page_cannot_ask_without_saying_json(kind: str | None) -> None:
+    service = ScriptedService()
+    await service.start()
+    async with over_asgi(service) as http:
+        answer = await http.post("/v1/stories", content="{}", headers={"Content-Type": kind} if kind else {})
+    assert answer.status_code == 422
+    assert service.started == 0
 
 
 async def test_overload_says_when_to_try_again() -> None:
