@@ -6,13 +6,12 @@ Knows addresses and processes; knows nothing of models or stories.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 
 from platformdirs import user_log_path
 
+from engine.address import EngineAddress
 from engine.errors import EngineUnavailable
 from engine.remote import EngineClient, EngineState
 
@@ -52,16 +52,15 @@ class LocalEngine:
         log_path: Path | None = None,
     ) -> None:
         """Address, token and `timeout` (seconds a story may take) come from EngineSettings unless given."""
-        from engine.config import EngineSettings
-
-        settings = EngineSettings()
-        if url is None:
-            url = _address(settings.host, settings.port)
-            token = token or (settings.token.get_secret_value() if settings.token else None)
-        self.url = url
-        self.client = EngineClient(url, token=token, timeout=timeout or settings.deadline_seconds)
+        address = EngineAddress.configured()
+        if url is not None:
+            host = urlsplit(url).hostname or "127.0.0.1"
+            address = replace(address, url=url, token=token, host=host)
+        elif token is not None:
+            address = replace(address, token=token)
+        self.address = address
+        self.client = EngineClient(address.url, token=address.token, timeout=timeout or address.timeout)
         self.log_path = log_path or user_log_path("wordtale") / "engine.log"
-        self._token = token
         self._seconds = start_seconds
         self._command = list(command or [sys.executable, *SERVE])
         self._process: asyncio.subprocess.Process | None = None
@@ -99,7 +98,7 @@ class LocalEngine:
         starts = hung = 0
         while (state := await self.client.state()) != "ready":
             if state == "foreign":
-                raise EngineUnavailable(f"Another program answers at {self.url}; set another port.")
+                raise EngineUnavailable(f"Another program answers at {self.address.url}; set another port.")
             hung += self._served and state in ("silent", "unhealthy")
             if hung == HUNG_PROBES:
                 hung = 0
@@ -117,23 +116,18 @@ class LocalEngine:
             return False
         if self._process is not None and self._process.returncode is None:
             return False
-        if not is_loopback(urlsplit(self.url).hostname or ""):
-            raise EngineUnavailable(f"No engine answers at {self.url}.")
+        if not self.address.is_here:
+            raise EngineUnavailable(f"No engine answers at {self.address.url}.")
         return True
 
     async def _start(self) -> None:
-        address = urlsplit(self.url)
-        host, port = address.hostname or "127.0.0.1", address.port or 80
-        env = os.environ | {"WORDTALE_ENGINE_HOST": host, "WORDTALE_ENGINE_PORT": str(port)}
-        if self._token:
-            env["WORDTALE_ENGINE_TOKEN"] = self._token
         with _open_log(self.log_path) as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
                 stdin=subprocess.PIPE,  # its closing tells the engine that we are gone
                 stdout=log,
                 stderr=log,
-                env=env,
+                env=os.environ | self.address.environment,
                 start_new_session=True,
             )
 
@@ -156,30 +150,6 @@ class LocalEngine:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether only this machine can reach `host` (a name or an address)."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def _address(host: str, port: int) -> str:
-    """Return where an engine so set is reached from this machine; port 0 takes a free one."""
-    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
-        host = "::1" if ":" in host else "127.0.0.1"
-    if port == 0:
-        with socket.create_server((host, 0), family=_family(host)) as probe:
-            port = probe.getsockname()[1]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _open_log(path: Path) -> IO[bytes]:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, NoReturn
 import structlog
 import uvicorn
 
+from engine.address import is_loopback
 from engine.config import EngineSettings
 from engine.errors import EngineError
-from engine.local import is_loopback
 from engine.server import create_app
 
 if TYPE_CHECKING:

@@ -96,12 +96,12 @@ async def test_a_hung_engine_of_ours_is_replaced(tmp_path: Path) -> None:
 async def test_the_address_comes_from_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORDTALE_ENGINE_HOST", "0.0.0.0")
     monkeypatch.setenv("WORDTALE_ENGINE_PORT", "8123")
-    assert local(tmp_path).url == "http://127.0.0.1:8123"
+    assert local(tmp_path).address.url == "http://127.0.0.1:8123"
     monkeypatch.setenv("WORDTALE_ENGINE_HOST", "::1")
-    assert local(tmp_path).url == "http://[::1]:8123"
+    assert local(tmp_path).address.url == "http://[::1]:8123"
     monkeypatch.setenv("WORDTALE_ENGINE_HOST", "127.0.0.1")
     monkeypatch.setenv("WORDTALE_ENGINE_PORT", "0")
-    assert not local(tmp_path).url.endswith(":0")
+    assert not local(tmp_path).address.url.endswith(":0")
 
 
 async def test_what_cannot_work_is_said(tmp_path: Path) -> None:
