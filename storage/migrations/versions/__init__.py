@@ -1,0 +1,1 @@
+"""Alembic revisions, applied in the order of their `down_revision`."""
