@@ -5,6 +5,7 @@ Knows nothing of what the state means.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,25 @@ from typing import Any
 import torch
 
 STATE = "state.pt"
+
+
+class BusyError(RuntimeError):
+    """Another training run works in the folder."""
+
+
+def lock_folder(folder: Path) -> int:
+    """Take the folder for this process until it ends or closes the descriptor returned.
+
+    Raises BusyError when another run has it; a killed run's lock is gone with it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise BusyError(f"another training run works in {folder}") from None
+    return descriptor
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:

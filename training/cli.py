@@ -85,6 +85,7 @@ def finetune(
 
 
 def _run(stage: str, folder: Path | None, tokens: int | None, start: Path | None, recipe: str) -> None:
+    from training.checkpoint import BusyError
     from training.loop import DivergedError
     from training.runs import open_stage
 
@@ -96,7 +97,7 @@ def _run(stage: str, folder: Path | None, tokens: int | None, start: Path | None
         trainer.train(
             max_tokens=tokens, save_seconds=settings.save_seconds, evaluate_seconds=settings.evaluate_seconds
         )
-    except (FileNotFoundError, ValueError, DivergedError) as error:
+    except (FileNotFoundError, ValueError, DivergedError, BusyError) as error:
         raise _fail(error) from error
 
 
@@ -106,6 +107,7 @@ def background(corpus: Corpus = None, folder: Folder = None) -> None:
 
     Starts from its own checkpoint, else from the shipped weights, else afresh.
     """
+    from training.checkpoint import BusyError
     from training.runs import SHIPPED, open_stage, prepare_data
 
     settings = _settings(corpus, folder)
@@ -113,7 +115,7 @@ def background(corpus: Corpus = None, folder: Folder = None) -> None:
         prepare_data(settings, _say)
         start = SHIPPED if (SHIPPED / "model.safetensors").exists() else None
         trainer = open_stage(settings, "pretrain", _say, start=start)
-    except (FileNotFoundError, ValueError) as error:
+    except (FileNotFoundError, ValueError, BusyError) as error:
         raise _fail(error) from error
     trainer.train(save_seconds=settings.save_seconds, evaluate_seconds=settings.evaluate_seconds)
 
@@ -123,11 +125,13 @@ def export(
     out: Annotated[Path, typer.Argument(help="Model directory to write.")],
     stage: Annotated[str, typer.Option(help="pretrain or finetune.")] = "finetune",
     folder: Folder = None,
+    recipe: RecipeName = "storyteller",
 ) -> None:
     """Write the averaged weights of a stage as a model directory."""
-    from training.runs import export_stage
+    from training.runs import Stage, export_stage
 
     try:
-        export_stage(_settings(folder=folder), "pretrain" if stage == "pretrain" else "finetune", out, _say)
+        which: Stage = "pretrain" if stage == "pretrain" else "finetune"
+        export_stage(_settings(folder=folder), which, out, _say, recipe_name=recipe)
     except FileNotFoundError as error:
         raise _fail(error) from error

@@ -85,7 +85,7 @@ def samples(model: Any, codec: Codec, *, seed: int, device: str = "cpu") -> list
             temperature=0.7,
             top_p=0.95,
             top_k=0,
-            max_new_tokens=200,
+            max_new_tokens=min(200, model.config.max_position_embeddings - len(prompt)),
             eos_token_id=codec.control(EOS),
             pad_token_id=0,
         )[0, len(prompt) :].tolist()

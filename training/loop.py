@@ -6,6 +6,7 @@ Knows nothing of where the data came from.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from torch.nn import functional
 from torch.utils.tensorboard import SummaryWriter
 
 from engine.prompts.codec import Codec
-from training.checkpoint import load_state, save_state
+from training.checkpoint import load_state, lock_folder, save_state
 from training.data.examples import IGNORE
 from training.data.stream import Batch, Stream
 from training.evaluate import HELD_OUT_SOURCES, bits_per_byte, held_out, samples
@@ -52,7 +53,7 @@ class Trainer:
     """Runs one stage in a folder of its own.
 
     A folder with a checkpoint is resumed, with the very next batch; else training starts from the weights
-    that `model` holds.
+    that `model` holds. Raises BusyError while another run works in the folder.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Trainer:
         self.codec, self.stream, self.stage = codec, stream, stage
         self.folder, self.data, self.machine, self.context = folder, data, machine, context
         self.report = report
+        self._lock: int | None = lock_folder(folder)
         self.optimizers = build_optimizers(self.model, stage)
         self.average = Average(self.model, stage.ema)
         self.progress = Progress(tokens_before=tokens_before)
@@ -91,6 +93,12 @@ class Trainer:
         self.stream.seek(state["position"])
         self.progress = Progress(**state["progress"])
         return True
+
+    def close(self) -> None:
+        """Give the folder back."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def save(self) -> None:
         """Write the checkpoint."""

@@ -10,15 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from tokenizers import Tokenizer
 
 from engine.prompts.codec import Codec
+from training.checkpoint import load_state
 from training.config import TrainingSettings
 from training.data.prepare import prepare
 from training.data.stream import Stream
-from training.loop import Trainer
+from training.loop import Progress, Trainer
 from training.machine import detect
-from training.model import CARD, build_model, export_model, load_model
+from training.model import build_model, export_model, load_model
 from training.recipe import Recipe, load_recipe
 from training.tokenizer import train_tokenizer
 
@@ -80,8 +82,7 @@ def open_stage(
     ValueError when `start` has another shape than the recipe.
     """
     recipe = load_recipe(recipe_name)
-    codec_file = make_tokenizer(settings, recipe, start=start)
-    tokenizer = Tokenizer.from_file(str(codec_file))
+    tokenizer = Tokenizer.from_file(str(make_tokenizer(settings, recipe, start=start)))
     before = 0
     if start is None:
         model = build_model(recipe.model, tokenizer, recipe.seed)
@@ -90,6 +91,9 @@ def open_stage(
         if not _shape(recipe, model):
             raise ValueError(f"the weights in {start} have another shape than recipe {recipe_name}")
         before = int(card.get("tokens_seen", 0))
+    checkpoint = load_state(settings.folder / stage)
+    if checkpoint is not None:
+        before = int(checkpoint["progress"]["tokens_before"])
     codec = Codec(tokenizer)
     settings_of_stage = recipe.pretrain if stage == "pretrain" else recipe.finetune
     stream = Stream(
@@ -118,21 +122,32 @@ def open_stage(
     return trainer
 
 
-def export_stage(settings: TrainingSettings, stage: Stage, out: Path, report: Report) -> Path:
-    """Write the averaged weights of a stage as a model directory; raises FileNotFoundError without any."""
-    trainer = open_stage(settings, stage, report)
-    if not trainer.resumed:
+def export_stage(
+    settings: TrainingSettings, stage: Stage, out: Path, report: Report, *, recipe_name: str = "storyteller"
+) -> Path:
+    """Write the averaged weights of a stage as a model directory, also while the stage is being trained.
+
+    Raises FileNotFoundError without a checkpoint.
+    """
+    state = load_state(settings.folder / stage)
+    if state is None:
         raise FileNotFoundError(f"no checkpoint in {settings.folder / stage}")
-    trainer.average.swap(trainer.model)
+    recipe = load_recipe(recipe_name)
+    tokenizer = Tokenizer.from_file(str(tokenizer_file(settings)))
+    model = build_model(recipe.model, tokenizer, recipe.seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(state["average"][name])
+    progress = Progress(**state["progress"])
     card = {
-        "family": "storyteller",
-        "version": f"{trainer.progress.tokens_total / 1e6:.0f}M",
+        "family": recipe.family,
+        "version": f"{progress.tokens_total / 1e6:.1f}M-tokens",
         "description": "Wordtale's own storyteller, trained from scratch",
-        "parameters": sum(p.numel() for p in trainer.model.parameters()),
-        "tokens_seen": trainer.progress.tokens_total,
-        "bits_per_byte": {name: round(value, 4) for name, value in trainer.progress.held_out.items()},
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "tokens_seen": progress.tokens_total,
+        "bits_per_byte": {name: round(value, 4) for name, value in progress.held_out.items()},
         "stage": stage,
     }
-    export_model(trainer.model.to("cpu"), tokenizer_file(settings), out, card)
-    report(f"wrote {out} ({card['parameters']:,} parameters, {CARD} inside)")
+    export_model(model, tokenizer_file(settings), out, card)
+    report(f"wrote {out}: {card['parameters']:,} parameters, {progress.tokens_total:,} tokens seen")
     return out
