@@ -36,7 +36,7 @@ SILENCE_SECONDS = 15.0
 """A stream sends at least a comment every few seconds; silent for longer means hung."""
 GRACE_SECONDS = 5.0
 """Beyond the story's own deadline, so that the engine can say itself that it was too slow."""
-PROBE_SECONDS = 2.0
+PROBE_SECONDS = 1.5
 IDLE_SECONDS = 10.0
 """Kept below the server's 30 s, so that no request is sent down a connection just being closed."""
 LEXICON_BATCH = 200
@@ -121,7 +121,7 @@ class EngineClient:
         return await self.state() == "ready"
 
     async def state(self) -> EngineState:
-        """Return what is at the address, asking for up to two seconds. Never raises."""
+        """Return what is at the address, asking for up to 1.5 seconds. Never raises."""
         try:
             response = await self._http.get("/readyz", timeout=PROBE_SECONDS)
             body = response.json()
