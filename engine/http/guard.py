@@ -45,7 +45,9 @@ class Guard:
             )
             await error_response(too_large, status=413)(scope, receive, send)
             return
-        await self._app(scope, _replayed(body, receive), send)
+        replay = _replayed(body, receive)
+        del body  # or a waiting request would hold it twice
+        await self._app(scope, replay, send)
 
     def _permitted(self, path: str, shown: bytes) -> bool:
         if self._credentials is None or path in OPEN_PATHS:
@@ -71,13 +73,11 @@ async def _read(receive: Receive, announced: int) -> bytes | None:
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
     """Return a `receive` that gives the body once, then whatever comes from the connection."""
-    given = False
+    kept: list[bytes] = [body]
 
     async def replay() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
+        if kept:
+            return {"type": "http.request", "body": kept.pop(), "more_body": False}
+        return await receive()
 
     return replay
