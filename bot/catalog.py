@@ -73,7 +73,7 @@ class Argument:
     @property
     def help_id(self) -> str:
         """The message that explains this argument in one line."""
-        prefix = "setting-" if self.name in SETTINGS else "arg-"
+        prefix = "setting-" if self.name in SETTINGS and self.name != "genre" else "arg-"
         return prefix + self.name.replace("_", "-")
 
 

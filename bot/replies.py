@@ -130,16 +130,21 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The story waits in the engine's queue; `position` requests are before it."""
+    """The story waits in the engine's queue; `position` requests are before it, `text` says so."""
 
     position: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """The story so far: all of its text, not what is new. It may start anew after a fault."""
+    """The story so far: all of its text, not what is new. It may start anew after a fault.
+
+    `label` says that more is coming.
+    """
 
     text: str
+    label: str
 
 
 @dataclass(frozen=True, slots=True)

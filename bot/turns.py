@@ -26,6 +26,7 @@ from engine.schema import (
 from storage import StorageError, Story
 
 CANCELLED = "cancelled"
+"""`task.cancel(CANCELLED)`: the person wants no more of it. Cancelled otherwise, a story is resumed later."""
 # The engine is away or about to be: worth one more try once it is back.
 _PASSING = frozenset((ErrorCode.UNAVAILABLE, ErrorCode.SHUTTING_DOWN, ErrorCode.NOT_READY))
 
@@ -74,8 +75,9 @@ async def resume(context: Context, story: Story) -> Told:
     except EngineError as error:
         await context.store.stories.fail(story.id, error.code)
         raise
-    except asyncio.CancelledError:
-        await asyncio.shield(context.store.stories.fail(story.id, CANCELLED))
+    except asyncio.CancelledError as cancelled:
+        if cancelled.args == (CANCELLED,):
+            await asyncio.shield(context.store.stories.fail(story.id, CANCELLED))
         raise
     return await _keep(context, story, result, retold)
 
@@ -110,10 +112,12 @@ async def _once(context: Context, request: StoryRequest) -> StoryResult:
         async for event in events:
             match event:
                 case QueuedEvent(position=position):
-                    await context.report(Waiting(position))
+                    await context.report(
+                        Waiting(position, context.say("progress-waiting", position=position))
+                    )
                 case TextEvent(delta=delta):
                     text += delta
-                    await context.report(Writing(text))
+                    await context.report(Writing(text, context.say("progress-writing")))
                 case ErrorEvent():
                     raise EngineError.of(event.code, event.message, event.retry_after)
                 case DoneEvent(result=result):

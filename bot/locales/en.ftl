@@ -38,6 +38,7 @@ start-usage = /start
 start-details = Says hello and shows a first example.
 
 arg-words = Words that the story must use, with commas between them
+arg-genre = The genre of the story
 arg-opening = How the story begins
 arg-title = The story's title
 arg-name = Which setting
@@ -186,7 +187,7 @@ not-yours = I can't find that story among yours. /history shows what you have.
 ## When the engine can't
 
 engine-restarting = The storyteller stopped. I am starting it again…
-engine-retold = The storyteller stopped in the middle, so I started it again and told your story from the beginning.
+engine-retold = The storyteller had stopped. I started it again and told your story from the beginning.
 engine-invalid-request = The storyteller did not take that request: { $detail }
 engine-unsupported-setting = This model can't do that: { $detail } Put the setting back with /settings, for example: /settings num_beams off
 engine-unsuitable-words = I can't tell a story with these words. Please choose others.

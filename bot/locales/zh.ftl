@@ -38,6 +38,7 @@ start-usage = /start
 start-details = 打招呼，并给出第一个例子。
 
 arg-words = 故事里必须用到的单词，用逗号隔开
+arg-genre = 故事的类型
 arg-opening = 故事怎么开头
 arg-title = 故事的标题
 arg-name = 哪一项设置
@@ -172,7 +173,7 @@ not-yours = 你的故事里没有这一个。/history 显示你有哪些。
 ## 引擎做不到时
 
 engine-restarting = 故事引擎停了，我正在重新启动…
-engine-retold = 故事引擎中途停了，我重新启动了它，从头讲了你的故事。
+engine-retold = 故事引擎停了。我重新启动了它，从头讲了你的故事。
 engine-invalid-request = 故事引擎不接受这个请求：{ $detail }
 engine-unsupported-setting = 这个模型做不到：{ $detail } 请用 /settings 恢复设置，例如：/settings num_beams off
 engine-unsuitable-words = 我不能用这些单词讲故事，请换别的。

@@ -1,0 +1,1 @@
+"""Delivery: what stands between a reply and a platform's limits."""
