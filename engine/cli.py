@@ -14,6 +14,9 @@ from typer.core import TyperGroup
 if TYPE_CHECKING:
     from engine.config import EngineSettings
 
+EXIT_SETTINGS = 78
+"""EX_CONFIG of sysexits.h: starting again would not help."""
+
 app = typer.Typer(help="The process that owns the models.", no_args_is_help=True, add_completion=False)
 models_app = typer.Typer(
     help="Models: list, add, use, roll back.", no_args_is_help=True, add_completion=False
@@ -32,9 +35,9 @@ def serve(
     stop_with_parent: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Serve stories over HTTP until SIGTERM or Ctrl-C."""
+    settings = _settings(host=host, port=port)
     from engine import logging, serving
 
-    settings = _settings(host=host, port=port)
     logging.configure(settings.log_level)
 
     def make_service() -> Any:
@@ -50,15 +53,24 @@ def serve(
 
 
 def _settings(**given: Any) -> EngineSettings:
+    """Return the effective settings; leave with a line per setting that is not as it must be."""
+    from pydantic import ValidationError
+
     from engine.config import EngineSettings
 
-    return EngineSettings(**{name: value for name, value in given.items() if value is not None})
+    try:
+        return EngineSettings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        for one in error.errors():
+            name = "_".join(str(part) for part in one["loc"]).upper()
+            typer.echo(f"WORDTALE_ENGINE_{name}: {one['msg'].lower()}", err=True)
+        raise typer.Exit(EXIT_SETTINGS) from error
 
 
 class _BenchGroup(TyperGroup):
     """Commands `name` from `engine.bench.<name>.<name>`, imported when they are asked for."""
 
-    names = ("content", "coverage")
+    names = ("content", "coverage", "latency", "samples")
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """Return the names of all benches."""
@@ -75,7 +87,7 @@ class _BenchGroup(TyperGroup):
 
 bench_app = typer.Typer(
     cls=_BenchGroup,
-    help="Figures: word coverage, content filter.",
+    help="Figures: word coverage, content filter, latency; the sample stories.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -83,4 +95,4 @@ bench_app = typer.Typer(
 
 @bench_app.callback()
 def _bench() -> None:
-    """Figures: word coverage, content filter."""
+    """Figures: word coverage, content filter, latency; the sample stories."""
