@@ -10,11 +10,14 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
 
 from engine.prompts.storyteller import BOS, CONTROL_TOKENS, EOS, PAD
 from training.recipe import ModelRecipe
 
 CARD = "wordtale.json"
+
+transformers_logging.disable_progress_bar()
 
 
 def build_model(recipe: ModelRecipe, tokenizer: Tokenizer, seed: int) -> Any:
@@ -55,7 +58,8 @@ def export_model(model: Any, tokenizer_file: Path, out: Path, card: dict[str, An
     )
     tokenizer.add_special_tokens({"additional_special_tokens": list(CONTROL_TOKENS[3:])})
     tokenizer.save_pretrained(part)
-    state = {name: value.detach().to(torch.bfloat16) for name, value in model.state_dict().items()}
+    # named_parameters gives tied embeddings once, so they are stored once.
+    state = {name: value.detach().to(torch.bfloat16) for name, value in model.named_parameters()}
     model.save_pretrained(part, state_dict=state)
     config = json.loads((part / "config.json").read_text(encoding="utf-8"))
     config["dtype"] = "bfloat16"

@@ -111,6 +111,8 @@ def test_from_nothing_to_a_model_that_transformers_loads(
     assert list(tmp_path.glob("*.part")) == []
     weights = load_file(out / "model.safetensors")
     assert {value.dtype for value in weights.values()} == {torch.bfloat16}
+    # Tied embeddings are stored once.
+    assert sum(value.numel() for value in weights.values()) == card["parameters"]
     model = AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32)
     codec = Codec.from_directory(out)
     prompt = Storyteller().encode(codec, StoryRequest(words=["Tom"]))
