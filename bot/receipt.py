@@ -45,7 +45,9 @@ def receipt_lines(say: Localiser, result: StoryResult) -> list[str]:
             lines.append(say("receipt-some", used=used, total=total, words=listed, missing=missing))
         else:
             lines.append(say("receipt-none", total=total, missing=missing))
-    hard = dict.fromkeys(f"{word.lemma} ({word.level})" for word in result.level_report.hard_words)
+    asked = {word.casefold() for word in result.words}
+    harder = (word for word in result.level_report.hard_words if word.lemma.casefold() not in asked)
+    hard = dict.fromkeys(f"{word.lemma} ({word.level})" for word in harder)
     if hard:
         lines.append(say("receipt-harder", words=", ".join(list(hard)[:HARD_WORDS])))
     return lines

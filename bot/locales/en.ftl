@@ -63,7 +63,6 @@ plain-text-empty = Type /story and a few words. For example: /story { $example }
 console-hello = Ctrl-D or /quit leaves, /help shows everything.
 console-starting = Starting the storyteller…
 console-resumed = You asked for this before the chat was closed:
-console-bye = Bye!
 
 ## A story and its receipt
 

@@ -63,7 +63,6 @@ plain-text-empty = Напишите /story и несколько слов. На�
 console-hello = Ctrl-D или /quit — выход, /help — все команды.
 console-starting = Запускаю рассказчика…
 console-resumed = Вы просили об этом до того, как чат закрылся:
-console-bye = До встречи!
 
 ## История и её чек
 

@@ -63,7 +63,6 @@ plain-text-empty = 请输入 /story 和几个单词。例如：/story { $example
 console-hello = 按 Ctrl-D 或输入 /quit 离开，/help 显示全部命令。
 console-starting = 正在启动故事引擎…
 console-resumed = 这是聊天关闭之前你要的故事：
-console-bye = 再见！
 
 ## 故事和它的清单
 
