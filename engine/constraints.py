@@ -1,0 +1,192 @@
+"""Keeping the required words: which tokens lead to a form of a missing word, and which words are there.
+
+Biases are sparse and rise with the share of the length that is used up; inside a form its next tokens are
+favoured strongly. What counts as used is decided on the text by the lexicon, never on tokens. Knows tokens
+and words; nothing of models, prompts or how a token is drawn.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from engine.lexicon import forms, used_words
+
+# Bias in nats toward the first token of a missing word's form: at its earliest and when it is overdue.
+FIRST_BIAS_LOW = 1.5
+FIRST_BIAS_HIGH = 11.0
+# Added once inside a form.
+INSIDE_BIAS = 6.0
+# Share of the length by which the last of the words should stand, and over which a bias rises.
+LAST_WORD_DUE = 0.5
+RAMP_SHARE = 0.4
+# Tokens after a met word during which no other is pushed, so that words don't come as a list.
+REST_TOKENS = 4
+
+_LAST_WORD = re.compile(r"\w(?:[\w'’-]*\w)?(?=\W*$)")
+_OPEN_QUOTE = re.compile(r"(?:^|[\s(—-])[\"“'‘]$")
+_SENTENCE_START = re.compile(r"(?:^|[.!?…][\"”'’)]*)\s*$")
+
+
+@dataclass(eq=False)
+class _Node:
+    children: dict[int, _Node] = field(default_factory=dict)
+    below: int = 0
+    """Bit set of the words with a form on or under this node."""
+    here: int = 0
+    """Bit set of the words with a form that ends here."""
+
+
+class WordForms:
+    """The token tries of one request's words; shared by its rows, never changed."""
+
+    def __init__(self, words: Sequence[str], encode: Callable[[str], Sequence[int]]) -> None:
+        self.words = tuple(words)
+        self.inside, self.opening, self.glued = _Node(), _Node(), _Node()
+        self._last_words: set[str] = set()
+        self._unspaced: list[str] = []
+        for bit, word in enumerate(self.words):
+            for form in forms(word):
+                capital = form[:1].upper() + form[1:]
+                _insert(self.inside, encode(" " + form), 1 << bit)
+                _insert(self.opening, encode(" " + capital), 1 << bit)
+                _insert(self.glued, encode(capital), 1 << bit)
+                self._note_ending(form)
+
+    def _note_ending(self, form: str) -> None:
+        last = _LAST_WORD.search(form)
+        if last is None or not form.isascii():
+            self._unspaced.append(form)
+        else:
+            self._last_words.add(last.group().lower())
+
+    def may_complete(self, text: str) -> bool:
+        """Whether a form may just have been completed at the end of `text`; cheap, may be wrong with yes."""
+        if any(form[-1:] in text[-16:] for form in self._unspaced):
+            return True
+        last = _LAST_WORD.search(text[-60:])
+        if last is None:
+            return False
+        word = last.group().lower().replace("’", "'")
+        return word in self._last_words or bool(self._last_words.intersection(re.split(r"['-]", word)))
+
+
+def _insert(root: _Node, ids: Iterable[int], bit: int) -> None:
+    node = root
+    node.below |= bit
+    for token in ids:
+        node = node.children.setdefault(token, _Node())
+        node.below |= bit
+    if node is not root:
+        node.here |= bit
+
+
+class WordKeeper:
+    """Follows one row: which words are missing and what would bring them."""
+
+    def __init__(self, forms_of: WordForms, text: str = "") -> None:
+        self._forms = forms_of
+        self._missing = (1 << len(forms_of.words)) - 1
+        self._active: list[_Node] = []
+        self._rest = 0
+        self._roots = self._fitting(text)
+        if text:
+            self._check(text)
+            self._rest = 0
+
+    @property
+    def missing(self) -> list[str]:
+        """Words not yet in the text, in the order asked."""
+        return [word for bit, word in enumerate(self._forms.words) if self._missing >> bit & 1]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every word is in the text."""
+        return not self._missing
+
+    def fork(self) -> WordKeeper:
+        """Return an independent copy."""
+        twin = WordKeeper.__new__(WordKeeper)
+        twin.__dict__.update(self.__dict__)
+        return twin
+
+    def observe(self, token: int, before: str, text: str) -> None:
+        """Take note of a token that turned the text from `before` into `text`."""
+        self._rest = max(0, self._rest - 1)
+        if not self._missing:
+            return
+        nodes = [node.children[token] for node in self._active if token in node.children]
+        nodes += [root.children[token] for root in self._roots if token in root.children]
+        self._active = [node for node in nodes if node.below & self._missing]
+        self._roots = self._fitting(text)
+        grown = text[len(before) :]
+        ended = grown and not _is_letter(grown[-1])
+        broke = grown and not _is_letter(grown[0])
+        if ended or broke:
+            whole = text if ended else text[: len(before) + _word_start(grown)]
+            if self._forms.may_complete(whole):
+                self._check(whole)
+
+    def bias(self, share: float) -> dict[int, float]:
+        """Return what to add to which tokens; `share` of the length, 0 … 1, is used up."""
+        out: dict[int, float] = {}
+        if not self._missing:
+            return out
+        push = self._push(share)
+        if self._rest == 0:
+            for root in self._roots:
+                _favour(out, root, self._missing, push)
+        for node in self._active:
+            # A complete form is left alone: what follows must not be another letter.
+            if not node.here & self._missing:
+                _favour(out, node, self._missing, INSIDE_BIAS + push)
+        return out
+
+    def close(self, text: str) -> None:
+        """Look at the text once more; what stands at its very end counts too."""
+        if self._missing:
+            self._check(text)
+
+    def _push(self, share: float) -> float:
+        total = len(self._forms.words)
+        met = total - self._missing.bit_count()
+        due = LAST_WORD_DUE * (met + 0.5) / total
+        late = (share - due) / RAMP_SHARE
+        return FIRST_BIAS_LOW + (FIRST_BIAS_HIGH - FIRST_BIAS_LOW) * min(1.0, max(0.0, late))
+
+    def _fitting(self, text: str) -> tuple[_Node, ...]:
+        """Return the tries of what may stand next: within a sentence, at its start, after a quote."""
+        end = text[-8:]
+        if _OPEN_QUOTE.search(end):
+            return (self._forms.glued,)
+        if _SENTENCE_START.search(end):
+            return (self._forms.opening,) if text else (self._forms.opening, self._forms.glued)
+        return () if end[-1].isspace() else (self._forms.inside,)
+
+    def _check(self, text: str) -> None:
+        _, missed = used_words(self.missing, text)
+        still = set(missed)
+        after = sum(1 << bit for bit, word in enumerate(self._forms.words) if word in still)
+        if after & self._missing != self._missing:
+            self._missing &= after
+            self._rest = REST_TOKENS
+            self._active = [node for node in self._active if node.below & self._missing]
+
+
+def _favour(out: dict[int, float], node: _Node, missing: int, value: float) -> None:
+    for token, child in node.children.items():
+        if child.below & missing and value > out.get(token, 0.0):
+            out[token] = value
+
+
+def _is_letter(character: str) -> bool:
+    return character.isalnum() or character in "'’-"
+
+
+def _word_start(grown: str) -> int:
+    """Return the length of `grown` up to its last, unfinished word."""
+    end = len(grown)
+    while end and _is_letter(grown[end - 1]):
+        end -= 1
+    return end

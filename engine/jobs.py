@@ -1,0 +1,151 @@
+"""What is asked of the decoder and what comes back: jobs, their rows, their events.
+
+A job is one prompt decoded in several rows (drafts). Knows nothing of models, words or HTTP; numpy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.errors import EngineError
+from engine.schema import Decoding
+
+if TYPE_CHECKING:
+    from engine.backends.base import StepBackend, WholeBackend
+
+
+@dataclass(frozen=True)
+class Bias:
+    """What to add to the logits of some tokens. Ids are unique; a value may be -inf."""
+
+    ids: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float32]
+
+
+class Guide(Protocol):
+    """Steers one row: says before each step what to favour, and is told what was drawn."""
+
+    def bias(self) -> Bias | None:
+        """Return what to add to the row's next logits."""
+        ...
+
+    def observe(self, token: int) -> bool:
+        """Take note of the token drawn; true ends the row."""
+        ...
+
+
+@dataclass(frozen=True)
+class RowSettings:
+    """Complete decoding settings of one row; temperature 0 is greedy."""
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int = 0
+
+    @classmethod
+    def of(cls, decoding: Decoding) -> RowSettings:
+        """Take the row's settings out of a request's; None means off."""
+        given = decoding.model_dump(include=set(cls.__dataclass_fields__), exclude_none=True)
+        return cls(**given)
+
+
+@dataclass(frozen=True)
+class RowPlan:
+    """One row to decode. `stream` sets the row's random numbers apart from those of its siblings.
+
+    `context` are the ids that the repetition settings count besides the generated ones.
+    """
+
+    settings: RowSettings
+    seed: int
+    stream: int
+    guide: Guide | None = None
+    context: Sequence[int] = ()
+
+
+class End(StrEnum):
+    """Why a row ended."""
+
+    TOKEN = "token"  # noqa: S105 - not a password
+    GUIDE = "guide"
+    LENGTH = "length"
+    BROKEN = "broken"
+
+
+@dataclass
+class RowResult:
+    """One decoded row. `logprob` is the sum over tokens under the model alone, without bias or settings."""
+
+    index: int
+    tokens: list[int] = field(default_factory=list)
+    end: End = End.LENGTH
+    logprob: float = 0.0
+    first_token_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class Queued:
+    """The job waits behind `position` others."""
+
+    position: int
+
+
+@dataclass(frozen=True)
+class Started:
+    """Decoding began with so many rows."""
+
+    rows: int
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A token of the single row of a streaming job."""
+
+    token: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """All rows have ended; in order of index, broken ones left out."""
+
+    rows: list[RowResult]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The job ended without a result."""
+
+    error: EngineError
+
+
+JobEvent = Queued | Started | Drawn | Finished | Failed
+
+
+@dataclass(eq=False)
+class Job:
+    """One prompt to decode. `sink` is called from the decoding thread and must return at once.
+
+    `rows` None leaves the number to the load (1, 2, 4 or 8). `deadline` is on the monotonic clock.
+    `plan(i)` makes row i, in the decoding thread.
+    """
+
+    backend: StepBackend | WholeBackend
+    prompt: Sequence[int]
+    plan: Callable[[int], RowPlan]
+    sink: Callable[[JobEvent], None]
+    end_ids: frozenset[int]
+    max_new_tokens: int
+    deadline: float
+    rows: int | None = None
+    person: str | None = None
+    num_beams: int = 1
+    cancelled: bool = False

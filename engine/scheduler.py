@@ -1,0 +1,84 @@
+"""Continuous batching: rows of any jobs decode together, joining and leaving between steps.
+
+Sees `step(tokens, slots, positions, rows) -> logits`; knows nothing of models, words or HTTP.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import cast
+
+import structlog
+
+from engine.backends.base import StepBackend
+from engine.batch import Batch
+from engine.errors import InternalError
+from engine.jobs import Started
+from engine.lane import Lane
+
+ROWS_BY_LOAD = (8, 4, 2, 1)
+PROMPTS_PER_STEP = 8
+
+_log = structlog.get_logger("engine")
+
+
+def rows_by_load(free: int, limit: int, waiting: int) -> int:
+    """Return how many rows a job gets when it asks for none in particular.
+
+    Idle gives 8; each quarter of the rows in use halves it, and what is free is shared with those who wait.
+    """
+    used = (limit - free) / limit
+    by_use = ROWS_BY_LOAD[min(3, int(used * 4 + 0.75))]
+    share = free // (waiting + 1)
+    return next((rows for rows in ROWS_BY_LOAD if rows <= min(by_use, share)), 1)
+
+
+class Scheduler(Lane):
+    """The decoding thread of all step backends."""
+
+    def __init__(self, *, max_rows: int, max_waiting: int, name: str = "decoding") -> None:
+        super().__init__(max_waiting=max_waiting, name=name)
+        self._max_rows = max_rows
+        self._batches: dict[int, Batch] = {}
+
+    @property
+    def running_rows(self) -> int:
+        """Number of rows being decoded."""
+        return sum(map(len, list(self._batches.values())))
+
+    def _turn(self) -> bool:
+        for batch in self._batches.values():
+            batch.reap()
+        self._admit()
+        self._tell_positions()
+        busy = [batch for batch in self._batches.values() if len(batch)]
+        for batch in busy:
+            try:
+                batch.step()
+            except Exception:
+                _log.exception("drawing tokens failed", rows=len(batch))
+                batch.fail_all(InternalError("The storyteller stumbled over this request."))
+        self._batches = {key: batch for key, batch in self._batches.items() if len(batch)}
+        return bool(busy)
+
+    def _admit(self) -> None:
+        """Give free rows to those in line; a job larger than what is free begins with a part of its rows."""
+        free = self._max_rows - self.running_rows
+        for _ in range(PROMPTS_PER_STEP):
+            with self._changed:
+                work = self._waiting.peek()
+                if work is None or free <= 0:
+                    return
+                if work.rows is None:
+                    work.rows = rows_by_load(free, self._max_rows, len(self._waiting) - 1)
+                count = min(free, work.rows - work.started)
+                if work.started + count == work.rows:
+                    self._waiting.pop()
+            if work.job.cancelled or work.ended:
+                continue
+            if not work.started:
+                work.began = time.monotonic()
+                work.emit(Started(work.rows))
+            backend = cast(StepBackend, work.job.backend)
+            self._batches.setdefault(id(backend), Batch(backend)).add(work, count)
+            free -= count
