@@ -14,7 +14,7 @@ class TrainingSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="WORDTALE_TRAINING_", env_file=".env", extra="ignore")
 
-    corpus: Path = Field(Path("../shared/corpus"), description="folder with the source texts")
+    corpus: Path = Field(Path("corpus"), description="folder with the source texts")
     folder: Path = Field(
         Path(user_data_dir("wordtale")) / "training", description="prepared data, tokenizer, checkpoints"
     )
