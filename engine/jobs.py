@@ -39,6 +39,10 @@ class Guide(Protocol):
         """Take note of the token drawn; true ends the row."""
         ...
 
+    def fork(self) -> Guide:
+        """Return an independent copy, for a row that splits in two (beams)."""
+        ...
+
 
 @dataclass(frozen=True)
 class RowSettings:

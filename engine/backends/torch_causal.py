@@ -150,12 +150,12 @@ class TorchBackend:
     def copy(self, source: int, targets: Sequence[int], length: int) -> None:
         if not targets:
             return
-        index = torch.as_tensor(list(targets), device=self._device)
         with torch.inference_mode():
             for layer in self._layers:
                 layer.reserve(max(targets) + 1, length)
-                layer.keys[index, :, :length] = layer.keys[source, :, :length]
-                layer.values[index, :, :length] = layer.values[source, :, :length]
+                for target in targets:
+                    layer.keys[target, :, :length] = layer.keys[source, :, :length]
+                    layer.values[target, :, :length] = layer.values[source, :, :length]
 
     def _prefill(self, tokens: Ints, slots: Ints, starts: Ints, lengths: Ints, width: int) -> Logits:
         ids = torch.zeros((len(starts), width), dtype=torch.long)

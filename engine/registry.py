@@ -1,0 +1,143 @@
+"""The models the engine knows: shipped ones and those that were added; which one is the default.
+
+A model is a directory in Hugging Face layout with `wordtale.json`. Weights are safetensors only: pickles
+can run code. Knows nothing of how a model is run.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.config import EngineSettings
+from engine.errors import InvalidRequest, ModelRefused, ModelUnknown
+
+CARD = "wordtale.json"
+SHIPPED = Path(__file__).parent / "models"
+STATE = "default.json"
+MAX_PREVIOUS = 20
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is known of a model without loading it. `context` 0 means unknown."""
+
+    name: str
+    family: str
+    version: str
+    description: str
+    parameters: int
+    context: int
+    directory: Path
+    architecture: str
+    encodes: bool
+
+
+def read_card(directory: Path) -> ModelCard:
+    """Read a model directory. Raises ModelRefused when it isn't one."""
+    try:
+        card = json.loads((directory / CARD).read_text(encoding="utf-8"))
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelRefused(f"{directory} is no model directory: {error}") from error
+    return ModelCard(
+        name=directory.name,
+        family=str(card.get("family", "plain")),
+        version=str(card.get("version", "0")),
+        description=str(card.get("description", "")),
+        parameters=int(card.get("parameters", 0)),
+        context=_context(config),
+        directory=directory,
+        architecture=str((config.get("architectures") or ["?"])[0]),
+        encodes=bool(config.get("is_encoder_decoder", False)),
+    )
+
+
+def _context(config: dict[str, Any]) -> int:
+    names = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
+    return next((int(config[name]) for name in names if isinstance(config.get(name), int)), 0)
+
+
+class Registry:
+    """Model directories under the package and under the folder of added models."""
+
+    def __init__(self, settings: EngineSettings, shipped: Path = SHIPPED) -> None:
+        self._settings = settings
+        self._folders = (settings.models_path(), shipped)
+
+    @property
+    def folder(self) -> Path:
+        """Where added models live."""
+        return self._folders[0]
+
+    def cards(self) -> list[ModelCard]:
+        """Return all models by name; an added model hides a shipped one of the same name."""
+        found: dict[str, ModelCard] = {}
+        for folder in reversed(self._folders):
+            for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+                if (path / CARD).is_file() and not path.name.endswith(".part"):
+                    found[path.name] = read_card(path)
+        return [found[name] for name in sorted(found)]
+
+    def card(self, name: str | None = None) -> ModelCard:
+        """Return a model by name, the default without one. Raises ModelUnknown naming the nearest."""
+        wanted = name or self.default()
+        if "/" not in wanted and "\\" not in wanted and wanted not in ("", ".", ".."):
+            for folder in self._folders:
+                if (folder / wanted / CARD).is_file():
+                    return read_card(folder / wanted)
+        names = [card.name for card in self.cards()]
+        near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]}?" if near else f" There are: {', '.join(names) or 'none'}."
+        raise ModelUnknown(f"There is no model called {wanted[:60]}.{hint}")
+
+    def default(self) -> str:
+        """Return the default model's name: an explicit setting, else the one last put to use."""
+        if "default_model" in self._settings.model_fields_set:
+            return self._settings.default_model
+        return str(self._state().get("default") or self._settings.default_model)
+
+    def use(self, name: str) -> ModelCard:
+        """Make a model the default, also after a restart. Raises ModelUnknown."""
+        card = self.card(name)
+        current = self.default()
+        if card.name != current:
+            previous = [*self._state().get("previous", ()), current][-MAX_PREVIOUS:]
+            self._write_state({"default": card.name, "previous": previous})
+        return card
+
+    def rollback(self) -> ModelCard:
+        """Make the previous default the default again. Raises InvalidRequest when there is none."""
+        previous = list(self._state().get("previous", ()))
+        if not previous:
+            raise InvalidRequest("There is no earlier default model to go back to.")
+        card = self.card(previous.pop())
+        self._write_state({"default": card.name, "previous": previous})
+        return card
+
+    def _state(self) -> dict[str, Any]:
+        try:
+            state = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return state if isinstance(state, dict) else {}
+
+    def _write_state(self, state: dict[str, Any]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = self.folder / f"{STATE}.part"
+        part.write_text(json.dumps(state, indent=1), encoding="utf-8")
+        part.replace(self.folder / STATE)
+
+    def remove(self, name: str) -> None:
+        """Delete an added model. Raises ModelUnknown, or InvalidRequest for the default one."""
+        card = self.card(name)
+        if card.name == self.default() or card.directory.parent != self.folder:
+            raise InvalidRequest(f"{name} is in use or part of the package; it stays.")
+        if card.directory.is_symlink():
+            card.directory.unlink()
+        else:
+            shutil.rmtree(card.directory)

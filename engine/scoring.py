@@ -1,0 +1,124 @@
+"""Which of several drafts is the best: words used, a proper end, the level kept, no repetition, fluency.
+
+Turns decoded rows into drafts with a complete last sentence. Knows the lexicon and prompt families; nothing
+of how rows are decoded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from engine.jobs import End, RowResult
+from engine.lexicon import level_report, used_words
+from engine.prompts import Codec, PromptFamily
+from engine.prompts.base import LENGTH_WORDS
+from engine.schema import MAX_TITLE_CHARS, Kind, Length, StoryRequest
+from engine.sentences import last_sentence_end
+
+# Points off. One missing word outweighs everything else together.
+MISSING_WORD = 100.0
+NO_SENTENCE = 40.0
+CUT_AT_LENGTH = 2.0
+ABOVE_LEVEL = 40.0
+LEVEL_TOLERANCE = 0.05
+REPEATED = 30.0
+STUTTER = 3.0
+LENGTH_OFF = 0.1
+MAX_LENGTH_OFF = 12.0
+# Points on, per nat of mean log-probability.
+FLUENCY = 3.0
+
+MIN_STORY_WORDS = 12
+NGRAM = 4
+_WORD = re.compile(r"[\w'’-]+")
+_LOWER_BOUND = {Length.SHORT: MIN_STORY_WORDS, Length.MEDIUM: 50, Length.LONG: 90}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """One candidate: its text ends at the end of a sentence; `score` is comparable within a request."""
+
+    index: int
+    title: str
+    text: str
+    used: list[str]
+    missed: list[str]
+    score: float
+
+
+def draft_of(
+    row: RowResult, ids: Sequence[int], request: StoryRequest, family: PromptFamily, codec: Codec
+) -> Draft:
+    """Turn a decoded row into a scored draft; `ids` are all its ids after the prompt."""
+    parsed = family.parse(ids, codec, request)
+    text, whole = complete(parsed.text, len(request.opening or ""))
+    used, missed = used_words(request.words, text)
+    score = (
+        -MISSING_WORD * len(missed)
+        - (0.0 if whole else NO_SENTENCE)
+        - (CUT_AT_LENGTH if row.end is End.LENGTH else 0.0)
+        - _level_points(text, request)
+        - REPEATED * repeated_share(text)
+        - STUTTER * _stutters(text)
+        - _length_points(text, request)
+        + FLUENCY * row.logprob / max(1, len(row.tokens))
+    )
+    return Draft(row.index, title_of(parsed.title, text), text, used, missed, score)
+
+
+def complete(text: str, keep: int = 0) -> tuple[str, bool]:
+    """Return `text` up to its last sentence end and whether there is one; `keep` characters stay."""
+    text = text.replace("\ufffd", "").rstrip()
+    end = last_sentence_end(text)
+    if end and end >= keep:
+        return text[:end], True
+    return (text.rstrip(" ,;:-–—") + ".") if text else "", False
+
+
+def title_of(title: str, text: str) -> str:
+    """Return a clean title; the text's first words when the model gave none."""
+    cleaned = " ".join(title.replace("\ufffd", "").split()).strip(" .,;:-")
+    if not re.search(r"\w", cleaned):
+        cleaned = " ".join(text.split()[:5]).strip(" .,;:!?\"'-")
+    return cleaned[:MAX_TITLE_CHARS].strip() or "A story"
+
+
+def best_of(drafts: Sequence[Draft]) -> Draft:
+    """Return the draft of the highest score; the earlier of equals."""
+    return max(drafts, key=lambda draft: draft.score)
+
+
+def repeated_share(text: str) -> float:
+    """Return the share of 4-grams of words that occurred before in the text, 0 … 1."""
+    words = [word.lower() for word in _WORD.findall(text)]
+    grams = Counter(tuple(words[i : i + NGRAM]) for i in range(len(words) - NGRAM + 1))
+    total = sum(grams.values())
+    return (total - len(grams)) / total if total else 0.0
+
+
+def _stutters(text: str) -> int:
+    words = [word.lower() for word in _WORD.findall(text)]
+    allowed = {"had", "that", "very", "so", "really", "no", "ha", "knock"}
+    return sum(a == b and a not in allowed for a, b in pairwise(words))
+
+
+def _level_points(text: str, request: StoryRequest) -> float:
+    if request.level is None:
+        return 0.0
+    share = level_report(text, request.level).share_above
+    return ABOVE_LEVEL * max(0.0, share - LEVEL_TOLERANCE)
+
+
+def _length_points(text: str, request: StoryRequest) -> float:
+    count = len(text.split())
+    low, high = 3, 10_000
+    if request.kind in (Kind.STORY, Kind.CONTINUE, Kind.SIMPLER, Kind.HARDER):
+        low = MIN_STORY_WORDS
+        if request.kind is Kind.STORY and request.length is not None:
+            low, high = _LOWER_BOUND[request.length], LENGTH_WORDS[request.length]
+    off = max(low - count, count - high, 0)
+    return min(MAX_LENGTH_OFF, LENGTH_OFF * off)

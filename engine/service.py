@@ -1,0 +1,207 @@
+"""Stories on request: the engine's heart behind its HTTP door.
+
+Checks a request, picks the model, has drafts decoded, chooses and answers. Knows models, lanes and the
+content filter; nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
+
+import structlog
+
+from engine.authoring import Author, Sink, job_events
+from engine.config import EngineSettings
+from engine.content import ContentFilter
+from engine.errors import EngineError, InternalError, NotReady, ShuttingDown, UnsuitableWords
+from engine.jobs import Finished, Job
+from engine.lane import Lane
+from engine.lexicon import lookup
+from engine.loading import LoadedModel, load
+from engine.registry import ModelCard, Registry
+from engine.scheduler import Scheduler
+from engine.schema import (
+    LexiconRequest,
+    LexiconResponse,
+    ModelInfo,
+    PlainRequest,
+    PlainResult,
+    StoryEvent,
+    StoryRequest,
+)
+from engine.shelf import Shelf
+from engine.telling import prepare, prepare_plain
+from engine.whole import WholeLane
+
+MODELS_IN_MEMORY = 2
+WHOLE_WAITING = 8
+WARM_UP = StoryRequest(words=["dinner"], seed=1, n_candidates=1)
+
+_log = structlog.get_logger("engine")
+
+
+class StoryService:
+    """Tells stories with the models of a registry. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        *,
+        registry: Registry | None = None,
+        loader: Callable[[ModelCard], LoadedModel] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._registry = registry or Registry(settings)
+        self._shelf = Shelf(loader or self._load, MODELS_IN_MEMORY)
+        self._scheduler = Scheduler(max_rows=settings.max_rows, max_waiting=settings.max_waiting)
+        self._whole = WholeLane(max_waiting=min(WHOLE_WAITING, settings.max_waiting))
+        self._content: ContentFilter | None = None
+        self._closing = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether the default model is loaded and requests are taken."""
+        return self._content is not None and not self._closing
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the decoding threads live and beat."""
+        return self._scheduler.healthy and self._whole.healthy
+
+    async def start(self) -> None:
+        """Load the default model and write one short text, so that the first learner needn't wait.
+
+        Raises ModelUnknown or ModelRefused when there is no model to start with.
+        """
+        began = time.monotonic()
+        self._scheduler.start()
+        self._whole.start()
+        model = await self._shelf.get(self._registry.card())
+        content = await asyncio.to_thread(ContentFilter)
+        await asyncio.to_thread(lookup, ["dinner", "Tom"])
+        with suppress(EngineError):
+            telling = await asyncio.to_thread(prepare, WARM_UP, model)
+            telling.decoding = telling.decoding.model_copy(update={"max_new_tokens": 4})
+            deadline = time.monotonic() + self._settings.deadline_seconds
+            await self._run(lambda sink: telling.job(0, deadline, sink), self._lane(model, 1))
+        self._content = content
+        _log.info("ready", model=model.card.name, seconds=round(time.monotonic() - began, 2))
+
+    async def stories(self, request: StoryRequest) -> AsyncGenerator[StoryEvent, None]:
+        """Yield the events of one story; the last is done or error. Closing the generator stops the work."""
+        try:
+            async with aclosing(self._tell(request)) as events:
+                async for event in events:
+                    yield event
+        except EngineError as error:
+            yield error.event()
+        except Exception:
+            _log.exception("a story failed", request_id=request.request_id)
+            yield InternalError("Something went wrong while the story was written.").event()
+
+    async def generate(self, request: PlainRequest) -> PlainResult:
+        """Continue a prompt without word keeping or choice. Raises EngineError."""
+        self._check_open()
+        model = await self._shelf.get(await self._card(request.model))
+        plain = await asyncio.to_thread(prepare_plain, request, model)
+        deadline = time.monotonic() + self._settings.deadline_seconds
+        lane = self._lane(model, plain.decoding.num_beams)
+        rows = (await self._run(lambda sink: plain.job(deadline, sink), lane)).rows
+        text = await asyncio.to_thread(model.codec.decode, rows[0].tokens)
+        return PlainResult(
+            text=request.prompt + text,
+            model=model.card.name,
+            model_version=model.card.version,
+            seed=plain.seed,
+            tokens=len(rows[0].tokens),
+        )
+
+    def models(self) -> list[ModelInfo]:
+        """Return every model known (reads the disk: not for the event loop)."""
+        default, loaded = self._registry.default(), self._shelf.loaded
+        return [
+            ModelInfo(
+                name=card.name,
+                family=card.family,
+                version=card.version,
+                parameters=card.parameters,
+                active=card.name == default,
+                loaded=card.name in loaded,
+                context=card.context,
+                description=card.description,
+            )
+            for card in self._registry.cards()
+        ]
+
+    def lexicon(self, request: LexiconRequest) -> LexiconResponse:
+        """Look words up (milliseconds: not for the event loop)."""
+        return LexiconResponse(entries=lookup(request.words))
+
+    def gauges(self) -> dict[str, float]:
+        """Return what is going on right now."""
+        lanes = (self._scheduler, self._whole)
+        return {
+            "queue_depth": float(sum(lane.waiting for lane in lanes)),
+            "running_rows": float(sum(lane.running_rows for lane in lanes)),
+            "requests": float(sum(lane.jobs for lane in lanes)),
+            "max_rows": float(self._settings.max_rows),
+            "models_loaded": float(len(self._shelf.loaded)),
+        }
+
+    async def aclose(self, drain_seconds: float) -> None:
+        """Refuse new requests, let running ones end for so long, then end the rest and the threads."""
+        self._closing = True
+        lanes = (self._scheduler, self._whole)
+        await asyncio.gather(*(asyncio.to_thread(lane.drain, drain_seconds) for lane in lanes))
+
+    async def _tell(self, request: StoryRequest) -> AsyncGenerator[StoryEvent, None]:
+        began = time.monotonic()
+        self._check_open()
+        assert self._content is not None
+        model = await self._shelf.get(await self._card(request.model))
+        telling = await asyncio.to_thread(prepare, request, model)
+        await asyncio.to_thread(self._check_content, request)
+        author = Author(
+            telling=telling,
+            lane=self._lane(model, telling.decoding.num_beams),
+            content=self._content,
+            began=began,
+            deadline=began + self._settings.deadline_seconds,
+        )
+        async with aclosing(author.write()) as events:
+            async for event in events:
+                yield event
+
+    def _check_open(self) -> None:
+        if self._closing:
+            raise ShuttingDown("The storyteller is about to stop.", retry_after=5.0)
+        if self._content is None:
+            raise NotReady("The storyteller is still waking up.", retry_after=2.0)
+
+    def _check_content(self, request: StoryRequest) -> None:
+        assert self._content is not None
+        strict = request.audience == "group"
+        found = self._content.check_words(request.words, strict)
+        for text in (request.title, request.opening, request.parent):
+            found = found or (self._content.check_text(text, strict) if text else None)
+        if found:
+            raise UnsuitableWords(f"I don't write stories with “{found}”. Please choose something else.")
+
+    async def _card(self, name: str | None) -> ModelCard:
+        return await asyncio.to_thread(self._registry.card, name)
+
+    def _load(self, card: ModelCard) -> LoadedModel:
+        return load(card, device=self._settings.device, threads=self._settings.compute_threads())
+
+    def _lane(self, model: LoadedModel, num_beams: int | None) -> Lane:
+        return self._whole if model.steps is None or (num_beams or 1) > 1 else self._scheduler
+
+    async def _run(self, job_for: Callable[[Sink], Job], lane: Lane) -> Finished:
+        async with aclosing(job_events(lane, job_for, follow_up=False)) as events:
+            async for event in events:
+                if isinstance(event, Finished):
+                    return event
+        raise InternalError("The decoder gave no answer.")

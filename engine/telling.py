@@ -1,0 +1,172 @@
+"""What one story request means for the decoder: settings, prompt, guides, seeds.
+
+Knows requests, prompt families and guides; nothing of threads or of choosing among drafts.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from engine.constraints import WordForms
+from engine.errors import InvalidRequest, UnsupportedSetting
+from engine.guiding import StoryGuide, StoryPlan
+from engine.jobs import Job, JobEvent, RowPlan, RowResult, RowSettings
+from engine.loading import DEFAULT_CONTEXT, LoadedModel
+from engine.schema import MAX_SEED, Decoding, Kind, PlainRequest, StoryRequest
+from engine.scoring import Draft, draft_of
+
+SEEDED_ROWS = 8
+ROUND_STREAMS = 1024
+MIN_ROOM = 16
+KEEPS_WORDS = frozenset({Kind.STORY, Kind.SENTENCE, Kind.CONTINUE})
+NEEDS_PARENT = frozenset({Kind.CONTINUE, Kind.SIMPLER, Kind.HARDER})
+
+
+def new_seed() -> int:
+    """Return a seed for a request that gives none."""
+    return secrets.randbelow(MAX_SEED + 1)
+
+
+@dataclass
+class Telling:
+    """One request, ready to be decoded as often as needed."""
+
+    request: StoryRequest
+    model: LoadedModel
+    decoding: Decoding
+    seed: int
+    rows: int | None
+    prompt: list[int]
+    guide: Callable[[], StoryGuide]
+    prefix: list[int] = field(default_factory=list)
+    """Tokens already shown to the reader; later rounds go on from there."""
+
+    def job(self, round_number: int, deadline: float, sink: Callable[[JobEvent], None]) -> Job:
+        """Return the job of a round; every round draws other numbers from the same seed."""
+        settings = RowSettings.of(self.decoding)
+        context = [*self.model.codec.plain(self.request.opening or ""), *self.prefix]
+
+        def plan(index: int) -> RowPlan:
+            guide = self.guide()
+            for token in self.prefix:
+                guide.observe(token)
+            return RowPlan(settings, self.seed, round_number * ROUND_STREAMS + index, guide, context)
+
+        assert self.decoding.max_new_tokens is not None
+        beams = self.decoding.num_beams or 1
+        steps = self.model.steps if beams == 1 else None
+        return Job(
+            backend=steps or self.model.whole,
+            prompt=[*self.prompt, *self.prefix],
+            plan=plan,
+            sink=sink,
+            end_ids=self.model.end_ids,
+            max_new_tokens=max(1, self.decoding.max_new_tokens - len(self.prefix)),
+            deadline=deadline,
+            rows=self.rows,
+            person=self.request.person,
+            num_beams=beams,
+        )
+
+    def drafts(self, rows: Sequence[RowResult]) -> list[Draft]:
+        """Turn decoded rows into scored drafts."""
+        return [
+            draft_of(row, [*self.prefix, *row.tokens], self.request, self.model.family, self.model.codec)
+            for row in rows
+        ]
+
+    def shown_text(self, tokens: Sequence[int]) -> str:
+        """Return the story text of a row so far; `tokens` follow the prefix."""
+        ids = [*self.prefix, *tokens]
+        opens = self.model.family.text_token(self.model.codec, self.request)
+        if opens is not None and opens not in ids:
+            return ""
+        return self.model.family.parse(ids, self.model.codec, self.request).text
+
+
+def prepare(request: StoryRequest, model: LoadedModel) -> Telling:
+    """Check a request against a model and encode it (takes milliseconds: not for the event loop).
+
+    Raises InvalidRequest and UnsupportedSetting.
+    """
+    family, codec = model.family, model.codec
+    _check(request, model)
+    kept = list(request.words) if request.kind in KEEPS_WORDS else []
+    decoding = request.decoding.over(family.decoding)
+    prompt = family.encode(codec, request)
+    room = (model.card.context or DEFAULT_CONTEXT) - len(prompt)
+    if room < MIN_ROOM:
+        raise InvalidRequest("That is too much text for this model: please shorten the opening or the story.")
+    budget = min(family.max_new_tokens(request), room)
+    beams = decoding.num_beams or 1
+    decoding = decoding.model_copy(update={"max_new_tokens": budget, "num_beams": beams})
+    plan = StoryPlan(
+        vocabulary=model.vocabulary,
+        words=WordForms(kept, codec.plain),
+        end_ids=model.end_ids,
+        banned=family.banned_tokens(codec),
+        title_end=family.text_token(codec, request),
+        max_new_tokens=budget,
+        opening=request.opening or "",
+        one_sentence=request.kind is Kind.SENTENCE,
+    )
+    rows = request.n_candidates or (SEEDED_ROWS if request.seed is not None else None)
+    if decoding.temperature == 0 or beams > 1:
+        rows = 1 if beams == 1 else min(request.n_candidates or beams, beams)
+    seed = new_seed() if request.seed is None else request.seed
+    return Telling(request, model, decoding, seed, rows, prompt, lambda: StoryGuide(plan))
+
+
+def _check(request: StoryRequest, model: LoadedModel) -> None:
+    if request.kind not in model.family.kinds:
+        can = ", ".join(sorted(kind.value for kind in model.family.kinds))
+        raise UnsupportedSetting(f"The model {model.card.name} can't do '{request.kind.value}', only: {can}.")
+    if request.kind in NEEDS_PARENT and not request.parent:
+        raise InvalidRequest(f"'{request.kind.value}' needs a story to start from.")
+    beams = request.decoding.num_beams or 1
+    if beams > 1 and request.n_candidates is not None and request.n_candidates > beams:
+        raise UnsupportedSetting(
+            f"{request.n_candidates} candidates can't come out of {beams} beams: raise num_beams."
+        )
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """A plain prompt, ready to be continued."""
+
+    model: LoadedModel
+    decoding: Decoding
+    seed: int
+    prompt: list[int]
+    max_new_tokens: int
+
+    def job(self, deadline: float, sink: Callable[[JobEvent], None]) -> Job:
+        """Return the job: one row, without a guide."""
+        beams = self.decoding.num_beams or 1
+        steps = self.model.steps if beams == 1 else None
+        settings = RowSettings.of(self.decoding)
+        return Job(
+            backend=steps or self.model.whole,
+            prompt=self.prompt,
+            plan=lambda index: RowPlan(settings, self.seed, index, None, self.prompt),
+            sink=sink,
+            end_ids=self.model.end_ids,
+            max_new_tokens=self.max_new_tokens,
+            deadline=deadline,
+            rows=1,
+            num_beams=beams,
+        )
+
+
+def prepare_plain(request: PlainRequest, model: LoadedModel) -> Continuation:
+    """Encode a plain prompt (not for the event loop). Raises InvalidRequest when it is too long."""
+    decoding = request.decoding.over(model.family.decoding)
+    seed = new_seed() if request.seed is None else request.seed
+    prompt = model.codec.plain(request.prompt) or sorted(model.end_ids)[:1] or [0]
+    room = (model.card.context or DEFAULT_CONTEXT) - len(prompt)
+    if room < 1:
+        raise InvalidRequest("That prompt is too long for this model.")
+    budget = min(decoding.max_new_tokens or request.length, room)
+    return Continuation(model, decoding, seed, prompt, budget)
