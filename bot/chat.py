@@ -94,6 +94,7 @@ async def _until_left(console: ConsoleChat, *, interactive: bool) -> None:
     except asyncio.CancelledError:
         if not running.cancelled():
             raise
+    if interactive:
         sys.stdout.write("\n")
 
 

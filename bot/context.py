@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bot.localisation import Localiser
 from bot.preferences import Preferences
-from bot.replies import Progress
+from bot.replies import Report
 from bot.storyteller import Storyteller
-from storage import Person, Store, Story
 
 if TYPE_CHECKING:
     from bot.catalog import Catalog, Command
-
-Report = Callable[[Progress], Awaitable[None]]
+    from storage import Person, Store, Story
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +72,3 @@ class Context:
         if story is None or story.person_id != self.person.id or story.state != "done":
             return None
         return story
-
-
-async def silent(progress: Progress) -> None:
-    """Report to nobody."""

@@ -13,14 +13,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from bot.cards import story_card
 from bot.catalog import CATALOG, Catalog
 from bot.config import BotSettings
-from bot.context import Caller, Context, Report, silent
+from bot.context import Caller, Context
 from bot.cooldown import Cooldowns
 from bot.grammar import MAX_MESSAGE_CHARS, words_of
 from bot.lexing import clean
 from bot.localisation import Localiser, language_of
 from bot.messages import Message, Problem, echo, problem
 from bot.preferences import Preferences
-from bot.replies import Reply
+from bot.replies import Reply, Report, silent
 from bot.storyteller import Storyteller
 from bot.trouble import engine_problem, storage_problem
 from bot.turns import resume

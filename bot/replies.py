@@ -5,7 +5,7 @@ Texts are already in the person's language. Knows no limits of length and no mar
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -155,6 +155,12 @@ class Status:
 
 
 Progress = Waiting | Writing | Status
+Report = Callable[[Progress], Awaitable[None]]
+"""What takes the progress while a reply is on its way."""
+
+
+async def silent(progress: Progress) -> None:
+    """Report to nobody."""
 
 
 @dataclass(frozen=True, slots=True)

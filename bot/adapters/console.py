@@ -17,9 +17,9 @@ from functools import partial
 from bot.adapters.keyboard import Lines
 from bot.adapters.screens import Screen
 from bot.adapters.sessions import Session
-from bot.context import Caller, Report
+from bot.context import Caller
 from bot.dispatch import Dispatcher
-from bot.replies import Reply, Role, Segment
+from bot.replies import Reply, Report, Role, Segment
 from bot.turns import CANCELLED
 from storage import StorageError, Store, Story
 
@@ -76,8 +76,10 @@ class ConsoleChat:
     async def _pick_up(self) -> None:
         """Tell what chats that are over were asked for and did not tell."""
         try:
-            person = await self._store.people.resolve(PLATFORM, user_name())
             left = await self._store.stories.pending(f"{PLATFORM}:")
+            if not left:
+                return
+            person = await self._store.people.resolve(PLATFORM, user_name())
         except StorageError:
             return
         for story in left:

@@ -10,8 +10,20 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from bot.context import Report, silent
-from bot.replies import Panel, Progress, Reply, Role, Segment, Status, Tone, Waiting, Writing, flatten
+from bot.replies import (
+    Panel,
+    Progress,
+    Reply,
+    Report,
+    Role,
+    Segment,
+    Status,
+    Tone,
+    Waiting,
+    Writing,
+    flatten,
+    silent,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
@@ -73,8 +75,23 @@ def engine() -> ScriptedEngine:
     return ScriptedEngine()
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with an empty, migrated database and its key, to be copied: migrating takes longer."""
+    folder = tmp_path_factory.mktemp("migrated")
+    settings = StorageSettings(url=f"sqlite:///{folder}/wordtale.db", key_file=folder / "storage.key")
+
+    async def make() -> None:
+        await (await Store.open(settings)).close()
+
+    asyncio.run(make())
+    return folder
+
+
 @pytest.fixture
-def storage_settings(tmp_path: Path) -> StorageSettings:
+def storage_settings(tmp_path: Path, migrated: Path) -> StorageSettings:
+    for name in ("wordtale.db", "storage.key"):
+        shutil.copy2(migrated / name, tmp_path / name)
     return StorageSettings(url=f"sqlite:///{tmp_path}/wordtale.db", key_file=tmp_path / "storage.key")
 
 
