@@ -5,7 +5,11 @@ Knows settings and names; everything heavy is imported inside the command that n
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +17,7 @@ from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from engine.config import EngineSettings
+    from engine.registry import Registry
 
 EXIT_SETTINGS = 78
 """EX_CONFIG of sysexits.h: starting again would not help."""
@@ -52,6 +57,73 @@ def serve(
         raise typer.Exit(error.code) from error
 
 
+@models_app.command("list")
+def list_models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+) -> None:
+    """List the models; the star marks the one used when a request names none."""
+    with _said_plainly():
+        registry = _registry()
+        cards, default = registry.cards(), registry.default()
+    if as_json:
+        fields = ("name", "family", "version", "parameters", "context", "description")
+        rows = [{field: getattr(card, field) for field in fields} for card in cards]
+        typer.echo(
+            json.dumps([row | {"default": row["name"] == default} for row in rows], ensure_ascii=False)
+        )
+        return
+    width = max((len(card.name) for card in cards), default=0)
+    for card in cards:
+        mark, size = "*" if card.name == default else " ", card.parameters / 1e6
+        typer.echo(
+            f"{mark} {card.name:<{width}}  {card.version:<10} {size:6.1f} M  {card.description}".rstrip()
+        )
+    if not cards:
+        typer.echo(f"There is no model yet; added ones live in {registry.folder}.")
+
+
+@models_app.command()
+def use(name: Annotated[str, typer.Argument(help="Model to answer with when a request names none.")]) -> None:
+    """Make a model the default, now and after a restart."""
+    with _said_plainly():
+        card = _registry().use(name)
+    typer.echo(f"{card.name} {card.version} is the default now.")
+
+
+@models_app.command()
+def rollback() -> None:
+    """Go back to the default model before this one."""
+    with _said_plainly():
+        card = _registry().rollback()
+    typer.echo(f"{card.name} {card.version} is the default again.")
+
+
+@models_app.command()
+def remove(name: Annotated[str, typer.Argument(help="Added model to delete.")]) -> None:
+    """Delete an added model that is not the default."""
+    with _said_plainly():
+        _registry().remove(name)
+    typer.echo(f"{name} is deleted.")
+
+
+def _registry() -> Registry:
+    from engine.registry import Registry
+
+    return Registry(_settings())
+
+
+@contextmanager
+def _said_plainly() -> Iterator[None]:
+    """Turn an expected failure into a line and exit status 1."""
+    from engine.errors import EngineError
+
+    try:
+        yield
+    except EngineError as error:
+        typer.echo(error.message, err=True)
+        raise typer.Exit(1) from error
+
+
 def _settings(**given: Any) -> EngineSettings:
     """Return the effective settings; leave with a line per setting that is not as it must be."""
     from pydantic import ValidationError
@@ -68,17 +140,15 @@ def _settings(**given: Any) -> EngineSettings:
 
 
 class _BenchGroup(TyperGroup):
-    """Commands `name` from `engine.bench.<name>.<name>`, imported when they are asked for."""
-
-    names = ("content", "coverage", "latency", "samples")
+    """Commands `name` from `engine/bench/name.py`, imported when they are asked for."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """Return the names of all benches."""
-        return list(self.names)
+        return sorted(path.stem for path in (Path(__file__).parent / "bench").glob("[!_]*.py"))
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
         """Return the bench of that name, or None."""
-        if cmd_name not in self.names:
+        if cmd_name not in self.list_commands(ctx):
             return None
         bench = typer.Typer(add_completion=False)
         bench.command(cmd_name)(getattr(import_module(f"engine.bench.{cmd_name}"), cmd_name))

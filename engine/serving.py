@@ -78,8 +78,8 @@ def listen(settings: EngineSettings) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        known = error.errno is not None and error.errno > 0
-        reason = os.strerror(error.errno) if known else "no such address"
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else "no such address"
         raise ServeError(f"The engine can't listen on {host}:{port}: {reason.lower()}.") from error
 
 
@@ -137,7 +137,6 @@ class _Process:
         except Exception as error:
             _log.error("the model can't be loaded", exc_info=error)
         else:
-            _log.info("ready")
             return
         self._code = EXIT_FAILED
         self._stop.set()
