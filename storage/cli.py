@@ -89,8 +89,13 @@ def check() -> None:
 
 
 @app.command()
-def backup(target: Annotated[Path, typer.Argument(metavar="PATH", help="new file to write")]) -> None:
+def backup(
+    target: Annotated[Path, typer.Argument(metavar="PATH", help="new file, or a folder for it")],
+) -> None:
     """Copy the database to PATH while it is in use. The key is not in it: keep a copy of that elsewhere."""
+    settings = _settings()
+    if target.is_dir() and settings.sqlite_path:
+        target /= settings.sqlite_path.name
 
     async def work() -> None:
         async with await _open() as store:

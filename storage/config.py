@@ -82,7 +82,9 @@ class StorageSettings(BaseSettings):
         if not self.url.startswith("sqlite"):
             return None
         path = self.url.partition(":///")[2].partition("?")[0]
-        return Path(unquote(path.removeprefix("file:"))).expanduser()
+        if path.startswith("file:"):
+            return Path(unquote(path.removeprefix("file:")))
+        return Path(path).expanduser()
 
     def engine_url(self) -> str:
         """Return the URL that the database driver is given."""

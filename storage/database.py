@@ -8,10 +8,10 @@ snapshot and never wait for writers. PostgreSQL: one pool, row locks where a rea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Select, event, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -25,6 +25,8 @@ from storage.errors import StorageBusy, StorageCorrupt, StorageError, StorageUna
 from storage.tables import encryption_keys
 from storage.translation import translate, translated
 from storage.types import set_cipher
+
+T = TypeVar("T")
 
 _READERS = 4
 _SERVER_CONNECTIONS = 8
@@ -45,6 +47,7 @@ class Database:
         self._wait_seconds = settings.busy_timeout_ms / 1000
         self._write_line = asyncio.Lock()
         self._refusals = 0
+        self._under_way: set[asyncio.Future[Any]] = set()
         if self.sqlite:
             self._reader = sqlite_engine(settings, writes=False)
             self._writer = sqlite_engine(settings, writes=True)
@@ -53,8 +56,20 @@ class Database:
         for engine in (self._reader, self._writer):
             set_cipher(engine.dialect, cipher)
 
+    async def uncut(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await `work`, which goes on to its end when the caller is cancelled.
+
+        A connection that is dropped in the midst of a statement can keep SQLite's write lock for seconds.
+        """
+        task = asyncio.ensure_future(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
     async def dispose(self) -> None:
-        """Close every connection."""
+        """Close every connection, after the calls that are under way."""
+        while self._under_way:
+            await asyncio.wait(self._under_way)
         await self._reader.dispose()
         if self._writer is not self._reader:
             await self._writer.dispose()

@@ -57,16 +57,16 @@ class Rotator:
         `drop_old` also removes the older keys from the key file: other databases and backups that need them
         can't be read afterwards. Raises StorageError.
         """
-        resumed = await self._switch()
+        resumed = await self._database.uncut(self._switch())
         rows = 0
         for table in metadata.sorted_tables:
             if _encrypted(table):
                 after: RowKey | None = None
-                while batch := await self._batch(table, after):
+                while batch := await self._database.uncut(self._batch(table, after)):
                     rows += len(batch)
                     after = batch[-1]
                     tell(rows)
-        await self._forget_old_keys()
+        await self._database.uncut(self._forget_old_keys())
         await self._database.empty_log()
         key_id = self._cipher.current.id
         dropped = self._keys.keep_only([key_id]) if drop_old and isinstance(self._keys, KeyFile) else 0

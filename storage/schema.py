@@ -255,7 +255,13 @@ def _age(path: Path) -> float:
 def _make_file(settings: StorageSettings, *, make: bool) -> None:
     """Make a new SQLite file readable by its owner only; SQLite gives its log files the same mode."""
     path = settings.sqlite_path
-    if path is None or path.exists() or "mode=ro" in settings.url:
+    if path is None:
+        return
+    if path.exists():
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise StorageUnavailable(f"{path} can't be opened: {error.strerror}") from error
         return
     if not make:
         raise StorageUnavailable(f"there is no database at {path}")

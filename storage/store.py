@@ -83,6 +83,9 @@ class Store:
 
         Takes time in proportion to the database. Raises StorageCorrupt, KeyMissing.
         """
+        await self._database.uncut(self._check(decrypt=decrypt))
+
+    async def _check(self, *, decrypt: bool) -> None:
         if self._database.sqlite:
             async with self._database.read() as connection:
                 found = (await connection.exec_driver_sql("PRAGMA integrity_check")).scalars().all()

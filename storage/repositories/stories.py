@@ -101,13 +101,11 @@ class Stories(Repository):
 
     async def latest(self, person_id: str, chat: str) -> Story | None:
         """Return the story that was told last to a person in a chat, or None."""
-        query = _select(
-            stories.c.person_id == person_id,
-            stories.c.state == "done",
-            self._matches(stories.c.chat_lookup, chat),
-        )
-        found = await self._all(query.order_by(*_newest_first).limit(1))
-        return found[0] if found else None
+        query = _select(stories.c.person_id == person_id, stories.c.state == "done")
+        async with self._database.read() as connection:
+            query = query.where(self._matches(stories.c.chat_lookup, chat))
+            row = (await connection.execute(query.order_by(*_newest_first).limit(1))).first()
+        return None if row is None else _story(row)
 
     async def recent(self, person_id: str, limit: int = 10, before: str | None = None) -> list[Story]:
         """Return a person's told stories, the last told first.
@@ -139,12 +137,10 @@ class Stories(Repository):
 
         `chat_prefix` keeps those whose chat begins so ("telegram:"): each front end resumes its own.
         """
-        waiting = await self._all(_select(stories.c.state == "pending").order_by(stories.c.id))
-        return [story for story in waiting if story.chat.startswith(chat_prefix or "")]
-
-    async def _all(self, query: Select[tuple[object, ...]]) -> list[Story]:
+        query = _select(stories.c.state == "pending").order_by(stories.c.id)
         async with self._database.read() as connection:
-            return [_story(row) for row in (await connection.execute(query)).all()]
+            waiting = [_story(row) for row in (await connection.execute(query)).all()]
+        return [story for story in waiting if story.chat.startswith(chat_prefix or "")]
 
 
 def _select(*conditions: ColumnElement[bool]) -> Select[tuple[object, ...]]:

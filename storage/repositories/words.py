@@ -72,13 +72,11 @@ class Words(Repository):
         query = (
             select(words.c.id, words.c.word, words.c.gloss, words.c.created_at)
             .join(word_lists, word_lists.c.id == words.c.list_id)
-            .where(
-                word_lists.c.person_id == person_id,
-                self._matches(word_lists.c.lookup, person_id, _tidy(list_name)),
-            )
+            .where(word_lists.c.person_id == person_id)
             .order_by(words.c.id)
         )
         async with self._database.read() as connection:
+            query = query.where(self._matches(word_lists.c.lookup, person_id, _tidy(list_name)))
             return [Word(**row) for row in (await connection.execute(query)).mappings()]
 
     async def lists(self, person_id: str) -> list[WordList]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
+from storage_doors import MakeSettings
 
 from storage import StorageSettings, Store
 
 POSTGRES_URL = os.environ.get("WORDTALE_TEST_POSTGRES_URL", "")
 BACKENDS = ["sqlite", *(["postgres"] if POSTGRES_URL else [])]
-
-MakeSettings = Callable[..., StorageSettings]
 
 
 @pytest.fixture(autouse=True)

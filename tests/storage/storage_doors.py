@@ -16,6 +16,8 @@ from typing import Any
 
 from storage import StorageSettings, Store, Story
 
+MakeSettings = Callable[..., StorageSettings]
+
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
     [
@@ -52,7 +54,12 @@ def blobs(settings: StorageSettings) -> Iterator[bytes]:
         tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         for (table,) in tables:
             for row in connection.execute(f"SELECT * FROM {table}"):
-                yield from (value for value in row if isinstance(value, bytes) and value[:1] == b"\x01")
+                yield from (value for value in row if isinstance(value, bytes) and len(value) > 36)
+
+
+def key_ids_in_use(settings: StorageSettings) -> set[bytes]:
+    """The ids of the keys that the encrypted values were written with."""
+    return {value[1:9] for value in blobs(settings)}
 
 
 async def tell(store: Store, person_id: str, turn: str, text: str = "Once.", **more: Any) -> Story:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
-from storage_doors import blobs, database_path, file_bytes, raw, tell
+from storage_doors import MakeSettings, blobs, database_path, file_bytes, tell
 
 from storage import NotFound, StorageSettings, Store
 from storage.repositories.personal import BELONGS
@@ -146,9 +148,19 @@ async def test_forgetting_leaves_no_byte_in_the_files(
     assert log.stat().st_size == 0
 
 
-async def test_forgetting_works_while_somebody_reads(
-    sqlite_store: Store, sqlite_settings: StorageSettings
+async def test_forgetting_while_somebody_reads_is_complete_once_the_store_closes(
+    make_settings: MakeSettings,
 ) -> None:
-    anna = await fill(sqlite_store, "Anna")
-    assert await sqlite_store.people.forget(anna) > 0
-    assert raw(sqlite_settings, "SELECT count(*) FROM stories") == [(0,)]
+    settings = make_settings(busy_timeout_ms=50)
+    store = await Store.open(settings)
+    anna = await fill(store, "Anna")
+    hers = set(blobs(settings))
+    with closing(sqlite3.connect(database_path(settings), isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM stories").fetchall()
+        assert await store.people.forget(anna) > 0
+        assert await store.people.get(anna) is None
+    await store.close()
+    left = file_bytes(settings)
+    for piece in set().union(*map(windows, hers)):
+        assert piece not in left
