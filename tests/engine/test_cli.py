@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -86,7 +87,7 @@ def test_models_are_listed_used_and_rolled_back() -> None:
     assert models("use", "first") == (0, "first 1.0 is the default now.\n")
     assert models("use", "second") == (0, "second 1.1 is the default now.\n")
     assert default() == ["second"]
-    assert "* second  1.1           6.2 M" in models("list")[1]
+    assert re.search(r"^\* second +1.1 +6.2 M$", models("list")[1], re.M)
     assert models("rollback") == (0, "first 1.0 is the default again.\n")
     assert default() == ["first"]
 
