@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ CARD = "wordtale.json"
 SHIPPED = Path(__file__).parent / "models"
 STATE = "default.json"
 MAX_PREVIOUS = 20
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?<!\.part)")
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,25 @@ class Registry:
         if "default_model" in self._settings.model_fields_set:
             return self._settings.default_model
         return str(self._state().get("default") or self._settings.default_model)
+
+    def add(
+        self, source: Path, *, name: str | None = None, family: str | None = None, link: bool = False
+    ) -> ModelCard:
+        """Copy (or link) a model directory into the folder of added models.
+
+        Raises ModelRefused with a sentence for what can't or mustn't be run, InvalidRequest for a bad name.
+        """
+        from engine.adding import prepare
+
+        chosen = name or source.resolve().name
+        if not _NAME.fullmatch(chosen):
+            raise InvalidRequest("A model's name is made of letters, digits, dots, dashes and underscores.")
+        if (self.folder / chosen).exists():
+            raise InvalidRequest(
+                f"There is a model called {chosen} already: choose another name or remove it."
+            )
+        prepare(source, self.folder / chosen, family=family, link=link)
+        return self.card(chosen)
 
     def use(self, name: str) -> ModelCard:
         """Make a model the default, also after a restart. Raises ModelUnknown."""
