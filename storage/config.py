@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from platformdirs import user_config_path, user_data_path
 from pydantic import ByteSize, Field, SecretStr, field_serializer, field_validator
@@ -21,7 +21,7 @@ _PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*(?=@)|((?:\?|&)password=)[^&]*")
 
 
 def _default_url() -> str:
-    return f"sqlite+aiosqlite:///{user_data_path('wordtale') / 'wordtale.db'}"
+    return f"sqlite+aiosqlite:///{quote(str(user_data_path('wordtale') / 'wordtale.db'))}"
 
 
 class StorageSettings(BaseSettings):
@@ -82,13 +82,4 @@ class StorageSettings(BaseSettings):
         if not self.url.startswith("sqlite"):
             return None
         path = self.url.partition(":///")[2].partition("?")[0]
-        if path.startswith("file:"):
-            return Path(unquote(path.removeprefix("file:")))
-        return Path(path).expanduser()
-
-    def engine_url(self) -> str:
-        """Return the URL that the database driver is given."""
-        path = self.sqlite_path
-        if path is None or "uri=true" in self.url:
-            return self.url
-        return f"sqlite+aiosqlite:///{path}"
+        return Path(unquote(path.removeprefix("file:"))).expanduser()

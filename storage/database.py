@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any, TypeVar
 
-from sqlalchemy import Select, event, select
+from sqlalchemy import URL, Select, event, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -155,6 +155,14 @@ async def begin_immediate(connection: AsyncConnection, wait_seconds: float) -> N
             return
 
 
+def engine_url(settings: StorageSettings) -> URL:
+    """Return the URL that the driver is given; an SQLite path is passed as it is, whatever is in it."""
+    path = settings.sqlite_path
+    if path is None or "uri=true" in settings.url:
+        return make_url(settings.url)
+    return URL.create("sqlite+aiosqlite", database=str(path))
+
+
 def sqlite_engine(settings: StorageSettings, *, writes: bool) -> AsyncEngine:
     """Return an engine on the SQLite file; transactions are begun by hand."""
     wait = min(_SPIN_MS, settings.busy_timeout_ms) if writes else settings.busy_timeout_ms
@@ -168,7 +176,7 @@ def sqlite_engine(settings: StorageSettings, *, writes: bool) -> AsyncEngine:
     if writes and settings.max_size:
         pragmas.append(f"max_page_count={settings.max_size // _PAGE_BYTES}")
     engine = create_async_engine(
-        settings.engine_url(),
+        engine_url(settings),
         pool_size=1 if writes else _READERS,
         max_overflow=0,
         pool_timeout=settings.busy_timeout_ms / 1000,
@@ -184,7 +192,7 @@ def postgres_engine(settings: StorageSettings, **options: Any) -> AsyncEngine:
     wait_seconds = settings.busy_timeout_ms / 1000
     pool = options or {"pool_size": _SERVER_CONNECTIONS, "pool_timeout": wait_seconds, "pool_pre_ping": True}
     return create_async_engine(
-        settings.engine_url(),
+        engine_url(settings),
         hide_parameters=True,
         connect_args={
             "timeout": max(5.0, wait_seconds),
@@ -204,7 +212,7 @@ def maintenance_engine(settings: StorageSettings) -> AsyncEngine:
         patient = settings.model_copy(update={"busy_timeout_ms": _MIGRATION_WAIT_MS})
         return postgres_engine(patient, poolclass=NullPool)
     engine = create_async_engine(
-        settings.engine_url(),
+        engine_url(settings),
         poolclass=NullPool,
         hide_parameters=True,
         connect_args={"isolation_level": None},

@@ -21,6 +21,8 @@ MakeSettings = Callable[..., StorageSettings]
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
     [
+        "__main__",
+        "storage.config",
         "storage.store",
         "aiosqlite",
         "sqlalchemy.dialects.sqlite.aiosqlite",

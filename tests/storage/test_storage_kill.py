@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import random
+from multiprocessing.connection import Connection
 
 from storage_doors import raw, start, write_turns
 
 from storage import StorageSettings, Store
 
-KILLS = 50
+ROUNDS = 25
+WRITERS = 2
+
+
+def all_said(says: Connection) -> list[str]:
+    """Everything that came through the pipe before the writer was killed."""
+    said = []
+    try:
+        while says.poll():
+            said.append(says.recv())
+    except EOFError:
+        pass
+    says.close()
+    return said
 
 
 async def test_fifty_kills_lose_no_acknowledged_turn(sqlite_settings: StorageSettings) -> None:
@@ -17,19 +31,17 @@ async def test_fifty_kills_lose_no_acknowledged_turn(sqlite_settings: StorageSet
         person = await store.people.resolve("console", "me")
     rng = random.Random(20)
     acknowledged: list[str] = []
-    for number in range(KILLS):
-        process, says = start(write_turns, sqlite_settings, f"life-{number}")
-        assert says.poll(30), "the writer said nothing"
+    for number in range(ROUNDS):
+        lives = [start(write_turns, sqlite_settings, f"{number}.{writer}") for writer in range(WRITERS)]
+        for _, says in lives:
+            assert says.poll(30), "the writer said nothing"
         await asyncio.sleep(rng.random() * 0.02)
-        process.kill()
-        process.join(10)
-        try:
-            while says.poll():
-                acknowledged.append(says.recv())
-        except EOFError:
-            pass
-        says.close()
-    assert len(acknowledged) >= KILLS
+        for process, _ in lives:
+            process.kill()
+        for process, says in lives:
+            process.join(10)
+            acknowledged += all_said(says)
+    assert len(acknowledged) >= ROUNDS * WRITERS
     async with await Store.open(sqlite_settings) as store:
         await store.check(decrypt=True)
         for turn in acknowledged:
@@ -38,6 +50,6 @@ async def test_fifty_kills_lose_no_acknowledged_turn(sqlite_settings: StorageSet
         told = await store.stories.recent(person.id, limit=100_000)
         assert len(told) >= len(acknowledged)
         half_told = await store.stories.pending()
-        assert len(half_told) <= KILLS
+        assert len(half_told) <= ROUNDS * WRITERS
     assert raw(sqlite_settings, "PRAGMA integrity_check") == [("ok",)]
     assert raw(sqlite_settings, "PRAGMA foreign_key_check") == []
