@@ -22,6 +22,10 @@ Bools = npt.NDArray[np.bool_]
 # With top_p alone, tokens this many nats below the best are looked at only if the others don't suffice.
 NUCLEUS_NATS = 8.0
 
+# Below these only the best token is left, and the arithmetic would overflow or vanish.
+COLDEST = 1e-4
+NARROWEST = 1e-9
+
 _NONE: Ints = np.empty(0, dtype=np.int64)
 
 
@@ -97,7 +101,7 @@ def sample(logits: Floats, rows: Sequence[RowMemory], biases: Sequence[Bias | No
     raw.add(biases)
     raw.ban(rows)
     tokens = logits.argmax(axis=1).astype(np.int64)
-    warm = np.flatnonzero([row.settings.temperature > 0 for row in rows] & ok)
+    warm = np.flatnonzero([row.settings.temperature >= COLDEST for row in rows] & ok)
     if len(warm):
         tokens[warm] = _draw(logits[warm], [rows[int(i)] for i in warm])
     tokens[~ok] = 0
@@ -197,7 +201,7 @@ def _from_few(scaled: Floats, number: Doubles, settings: Sequence[RowSettings]) 
     top_k = np.array([s.top_k or weights.shape[1] for s in settings])
     weights[np.arange(weights.shape[1]) >= top_k[:, None]] = 0.0
     total = np.cumsum(weights, axis=1)
-    top_p = np.array([s.top_p for s in settings])
+    top_p = np.array([max(s.top_p, NARROWEST) for s in settings])
     reached = (total - weights) >= (top_p * np.where(mass > 0, mass, total[:, -1]))[:, None]
     weights[reached & (top_p < 1.0)[:, None]] = 0.0
     total = np.cumsum(weights, axis=1)
