@@ -6,8 +6,7 @@ Knows the wire; knows no files and no terminal.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterable, Callable
 from typing import Any, Protocol
 
 from pydantic import ValidationError
@@ -35,7 +34,7 @@ class Engine(Protocol):
 
 async def tell_all(
     engine: Engine,
-    lines: Iterable[tuple[int, str]],
+    lines: AsyncIterable[tuple[int, str]],
     emit: Callable[[Answer], None],
     step: Callable[[], None],
     parallel: int,
@@ -45,29 +44,34 @@ async def tell_all(
     At most `parallel` requests are in flight. Blank lines are passed over. Return whether all were told.
     """
     free = asyncio.Semaphore(parallel)
-    waiting: deque[asyncio.Task[Answer]] = deque()
+    # Twice as many begun as may run: one slow story does not leave the engine idle.
+    begun: asyncio.Queue[asyncio.Task[Answer] | None] = asyncio.Queue(2 * parallel)
+    tasks: set[asyncio.Task[Answer]] = set()
     fine = True
 
-    async def first() -> bool:
-        answer = await waiting.popleft()
-        emit(answer)
-        step()
-        return isinstance(answer, StoryResult)
+    async def begin() -> None:
+        try:
+            async for number, line in lines:
+                if line.strip():
+                    task = asyncio.create_task(_answer(engine, free, number, line))
+                    tasks.add(task)
+                    await begun.put(task)
+        finally:
+            await begun.put(None)
 
+    reading = asyncio.create_task(begin())
     try:
-        for number, line in lines:
-            if not line.strip():
-                continue
-            # Twice as many begun as may run: a slow story does not leave the engine idle.
-            if len(waiting) >= 2 * parallel:
-                fine = await first() and fine
-            waiting.append(asyncio.ensure_future(_answer(engine, free, number, line)))
-            await asyncio.sleep(0)
-        while waiting:
-            fine = await first() and fine
+        while (task := await begun.get()) is not None:
+            answer = await task
+            tasks.discard(task)
+            emit(answer)
+            step()
+            fine = fine and isinstance(answer, StoryResult)
+        await reading
     finally:
-        for task in waiting:
-            task.cancel()
+        for left in tasks:
+            left.cancel()
+        reading.cancel()
     return fine
 
 

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 
 from bot.localisation import Localiser
 from bot.messages import Message
-from bot.receipt import story_segments
+from bot.receipt import UNTITLED, story_segments
 from bot.replies import Button, Reply, Role, Segment
 from bot.turns import Told
-from engine.schema import Kind
 
 
 def story_card(say: Localiser, told: Told, notes: Sequence[Message] = ()) -> Reply:
@@ -31,6 +30,6 @@ def story_card(say: Localiser, told: Told, notes: Sequence[Message] = ()) -> Rep
 def _buttons(say: Localiser, told: Told) -> tuple[Button, ...]:
     target = {"story": told.story.id}
     buttons = (Button(say("button-again"), "again", options=target),)
-    if told.result.kind in (Kind.SENTENCE, Kind.JOKE):
+    if told.result.kind in UNTITLED:
         return buttons
     return (*buttons, Button(say("button-continue"), "continue", options=target))

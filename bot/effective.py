@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, SettingsError
 
 from bot.complaints import complaints
 
@@ -51,6 +51,8 @@ def room(name: str, load: Any) -> Room:
         settings = load()()
     except ImportError as error:
         return Room(name, trouble=f"not installed: {error}")
+    except SettingsError as error:
+        return Room(name, trouble=str(error))
     except ValidationError as error:
         return Room(name, trouble="; ".join(complaints(error)))
     return Room(name, tuple(_rows(settings)))

@@ -18,6 +18,7 @@ from typing import Any
 GROUP = "wordtale.commands"
 USAGE_ERROR = 2
 INTERRUPTED = 130
+WRONG_SETTINGS = 78
 SHOWN_FIRST = ("chat", "story", "generate", "run", "config")
 
 
@@ -43,6 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _application(entry)(args=words[1:], prog_name=f"wordtale {entry.name}")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except ValueError as error:
+        if (wrong := _wrong_settings(error)) is None:
+            raise
+        sys.stderr.write(f"The settings can't be used: {wrong}. `wordtale config` shows them all.\n")
+        sys.exit(WRONG_SETTINGS)
 
 
 def overview(commands: dict[str, EntryPoint]) -> str:
@@ -91,6 +97,18 @@ def _unknown(name: str, commands: dict[str, EntryPoint]) -> str:
     best = process.extractOne(name, list(commands), score_cutoff=60)
     hint = f" Did you mean `wordtale {best[0]}`?" if best else ""
     return f"There is no command `{name}`.{hint} `wordtale --help` lists them."
+
+
+def _wrong_settings(error: ValueError) -> str | None:
+    """Return what is wrong with the settings, None when the error is about something else."""
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    from bot.complaints import complaints
+
+    if isinstance(error, ValidationError) and error.title.endswith("Settings"):
+        return "; ".join(complaints(error))
+    return str(error) if isinstance(error, SettingsError) else None
 
 
 def _application(entry: EntryPoint) -> Any:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
+from bot.adapters.keyboard import Lines
 from bot.adapters.screens import PlainScreen, RichScreen, Screen
 from bot.batch import result_object, tell_all
 from bot.config import BotSettings
@@ -74,7 +75,7 @@ def file_of_stories(path: Path, *, as_jsonl: bool) -> int:
 
     async def tell(engine: LocalEngine) -> int:
         with _progress(total) as step:
-            done = await tell_all(engine, enumerate(source, 1), emit, step, BotSettings().parallel)
+            done = await tell_all(engine, _numbered(source), emit, step, BotSettings().parallel)
         return OK if done else FAILED
 
     with source if source is not sys.stdin else nullcontext():
@@ -166,6 +167,14 @@ class _Bar:
 
 def _progress(total: int | None) -> AbstractContextManager[Callable[[], None]]:
     return _Bar(total) if sys.stderr.isatty() else nullcontext(lambda: None)
+
+
+async def _numbered(source: TextIO) -> AsyncIterator[tuple[int, str]]:
+    lines = Lines(source)
+    number = 0
+    while (line := await lines.next()) is not None:
+        number += 1
+        yield number, line
 
 
 def _count_lines(path: Path) -> int:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from bot.localisation import Localiser
 from bot.replies import Highlight, Role, Segment
-from engine.schema import StoryResult
+from engine.schema import Kind, StoryResult
 
 HARD_WORDS = 3
+UNTITLED = frozenset((Kind.SENTENCE, Kind.JOKE))
+"""Kinds whose title is only the beginning of their text."""
 
 
 def story_segments(say: Localiser, result: StoryResult) -> list[Segment]:
     """Return title, story with the learner's words highlighted, receipt and the dim line about its making."""
-    segments = [Segment(result.title, Role.TITLE)] if result.title else []
+    titled = result.title and result.kind not in UNTITLED
+    segments = [Segment(result.title, Role.TITLE)] if titled else []
     segments.append(Segment(result.text, Role.STORY, highlights(result)))
     segments += [Segment(line, Role.RECEIPT) for line in receipt_lines(say, result)]
     segments.append(Segment(detail_line(say, result), Role.DETAIL))

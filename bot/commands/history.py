@@ -9,6 +9,7 @@ from bot.cards import story_card
 from bot.context import Context
 from bot.lexing import clean
 from bot.messages import Problem, echo, problem
+from bot.receipt import UNTITLED
 from bot.replies import Button, Reply, Role, Segment
 from bot.turns import Told
 from engine.schema import Kind, StoryResult
@@ -104,5 +105,5 @@ def _line(context: Context, story: Story) -> str:
         ", ".join(result.words),
         story.created_at.date().isoformat(),
     ]
-    title = story.title or echo(story.text or "")
+    title = echo(result.text) if result.kind in UNTITLED or not result.title else result.title
     return " · ".join([title, *filter(None, facts)])

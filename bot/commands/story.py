@@ -108,4 +108,7 @@ async def _so_far(context: Context, base: Story) -> str:
         size += len(story.text) + 1
         story = await context.own_story(story.parent_id) if story.parent_id else None
     whole = " ".join(reversed(parts))
-    return whole if len(whole) <= MAX_PARENT_CHARS else whole[-MAX_PARENT_CHARS:].partition(" ")[2]
+    if len(whole) <= MAX_PARENT_CHARS:
+        return whole
+    end = whole[-MAX_PARENT_CHARS:]
+    return end.partition(" ")[2] or end

@@ -208,7 +208,7 @@ def served() -> Any:
     """Return the application: `uvicorn --factory tests.bot.scripted_engine:served`."""
     from engine.server import create_app
 
-    return create_app(ScriptedService())
+    return create_app(ScriptedService())  # type: ignore[arg-type]
 
 
 def object_lines(output: str) -> list[dict[str, Any]]:

@@ -82,8 +82,10 @@ def test_a_story_through_a_pipe(env: dict[str, str], tmp_path: Path) -> None:
     assert done.stdout.startswith("Title 0\n\nStory 0: the Tom the dinners went home.\n\n2/2 words: Tom,")
     assert "\x1b" not in done.stdout
     # The history is there for the next run, and any bytes at all are answered.
-    done = wordtale(env, "chat", stdin=b"/history\n\xff\xfe\x00\n\x1b[31m/story\nhello there")
+    long = b"x" * 250_000
+    done = wordtale(env, "chat", stdin=b"/history\n\xff\xfe\x00\n\x1b[31m/story\n" + long + b"\nhello there")
     assert done.returncode == 0
+    assert done.stdout.count("I tell stories when") == 4
     assert "1. Title 0 · sci_fi · Tom, dinner" in done.stdout
     assert "/story hello, there" in done.stdout
     assert "\x1b" not in done.stdout
@@ -203,6 +205,19 @@ def test_a_file_of_requests_is_answered_in_order(env: dict[str, str], tmp_path: 
     assert len(object_lines(good.stdout)) == 2
 
 
+def test_a_program_that_waits_for_each_answer_gets_it(env: dict[str, str]) -> None:
+    pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(
+        [*WORDTALE, "story", "--from", "-", "--jsonl"], env=env, text=True, **pipe
+    ) as running:  # type: ignore[call-overload]
+        for seed in (1, 2):
+            running.stdin.write(json.dumps({"words": ["Tom"], "seed": seed}) + "\n")
+            running.stdin.flush()
+            assert json.loads(running.stdout.readline())["seed"] == seed
+        assert running.communicate()[0] == ""
+        assert running.returncode == 0
+
+
 def test_a_file_that_is_not_there_and_options_beside_a_file(env: dict[str, str]) -> None:
     missing = wordtale(env, "story", "--from", "/nowhere/requests.jsonl", "--jsonl")
     assert missing.returncode == 2
@@ -223,11 +238,14 @@ def test_config_shows_every_room_and_no_secret(env: dict[str, str]) -> None:
     secrets = {
         "WORDTALE_ENGINE_TOKEN": "hush-hush",
         "WORDTALE_STORAGE_URL": "postgresql://ann:letmein@db/wordtale",
-        "WORDTALE_BOT_ADMINS": '["telegram:5"]',
+        "WORDTALE_BOT_ADMINS": "telegram:5, discord:6",
     }
     done = wordtale(env | secrets, "config")
     assert done.returncode == 0, done.stderr
-    for text in ("WORDTALE_BOT_ADMINS=['telegram:5']  # set", "WORDTALE_ENGINE_HOST=127.0.0.1  # default"):
+    for text in (
+        "WORDTALE_BOT_ADMINS=['telegram:5', 'discord:6']  # set",
+        "WORDTALE_ENGINE_HOST=127.0.0.1  # default",
+    ):
         assert text in done.stdout
     assert "WORDTALE_STORAGE_URL=postgresql+asyncpg://ann:" in done.stdout
     assert "hush-hush" not in done.stdout
@@ -237,6 +255,11 @@ def test_config_shows_every_room_and_no_secret(env: dict[str, str]) -> None:
     assert "port: " in wrong.stderr
     assert "WORDTALE_BOT_LANGUAGE" in wrong.stdout
     assert "many" not in wrong.stderr
+    for name, value in (("WORDTALE_BOT_ADMINS", "ann"), ("WORDTALE_ENGINE_PORT", "many")):
+        unusable = wordtale(env | {name: value}, "chat")
+        assert unusable.returncode == 78
+        assert "The settings can't be used" in unusable.stderr
+        assert "Traceback" not in unusable.stderr
 
 
 def test_help_lists_every_command_and_a_slip_gets_the_nearest(env: dict[str, str]) -> None:

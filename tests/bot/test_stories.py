@@ -124,6 +124,9 @@ async def test_sentence_and_joke(chat: Conversation) -> None:
         Kind.SENTENCE, ["look after"], None, None,
     )  # fmt: skip
     assert (joke.kind, joke.words) == (Kind.JOKE, ["doctor", "apple"])
+    # Their title is only how they begin.
+    assert (await chat("/history 2")).startswith("Story 1: the look afters")
+    assert "2. Story 1: the look afters went home. · sentence" in await chat("/history")
 
 
 async def test_history_lists_and_reads_again(chat: Conversation) -> None:
