@@ -99,18 +99,24 @@ class Lane(ABC):
             self._thread.join(timeout=HEARTBEAT_SECONDS)
         self._fail_everything(ShuttingDown("The storyteller stopped.", retry_after=5.0))
 
+    def run_once(self) -> bool:
+        """Do one round of the thread's work; false when there was nothing to do. For the thread and tests."""
+        self._beat = time.monotonic()
+        try:
+            self._sweep()
+            worked = self._turn()
+        except Exception:
+            LOG.exception("a turn of the decoding thread failed", lane=self._thread.name)
+            self._fail_everything(InternalError("The storyteller stumbled."))
+            worked = False
+        with self._changed:
+            self._forget_ended()
+        return worked
+
     def _loop(self) -> None:
         while not self._stopped:
-            self._beat = time.monotonic()
-            try:
-                self._sweep()
-                worked = self._turn()
-            except Exception:
-                LOG.exception("a turn of the decoding thread failed", lane=self._thread.name)
-                self._fail_everything(InternalError("The storyteller stumbled."))
-                worked = False
+            worked = self.run_once()
             with self._changed:
-                self._forget_ended()
                 if not worked and not self._waiting and not self._stopped:
                     self._changed.wait(timeout=IDLE_SECONDS)
 

@@ -86,14 +86,14 @@ class Telling:
         return self.model.family.parse(ids, self.model.codec, self.request).text
 
 
-def prepare(request: StoryRequest, model: LoadedModel) -> Telling:
+def prepare(request: StoryRequest, model: LoadedModel, *, keep_words: bool = True) -> Telling:
     """Check a request against a model and encode it (takes milliseconds: not for the event loop).
 
-    Raises InvalidRequest and UnsupportedSetting.
+    Without `keep_words` only the prompt tells the model of them. Raises InvalidRequest, UnsupportedSetting.
     """
     family, codec = model.family, model.codec
     _check(request, model)
-    kept = list(request.words) if request.kind in KEEPS_WORDS else []
+    kept = list(request.words) if keep_words and request.kind in KEEPS_WORDS else []
     decoding = request.decoding.over(family.decoding)
     prompt = family.encode(codec, request)
     room = (model.card.context or DEFAULT_CONTEXT) - len(prompt)
