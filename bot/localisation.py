@@ -67,14 +67,17 @@ def _bundle(language: str) -> Any:
 
 
 def _format(bundle: Any, id_: str, params: dict[str, Param]) -> str:
-    values = {name: _isolated(value) if isinstance(value, str) else value for name, value in params.items()}
+    values = {name: isolated(value) if isinstance(value, str) else value for name, value in params.items()}
     text, errors = bundle.format_pattern(bundle.get_message(id_).value, values)
     if errors:
         raise errors[0]
     return str(text)
 
 
-def _isolated(text: str) -> str:
-    if any(unicodedata.bidirectional(character) in ("R", "AL") for character in text):
+def isolated(text: str) -> str:
+    """Return text in marks that keep what is around it in order, if any of it runs from right to left."""
+    if _ISOLATE not in text and any(
+        unicodedata.bidirectional(character) in ("R", "AL") for character in text
+    ):
         return f"{_ISOLATE}{text}{_POP}"
     return text

@@ -23,7 +23,7 @@ from bot.receipt import story_segments
 from bot.replies import Reply
 from bot.trouble import engine_problem
 from engine.client import EngineClient, EngineError, EngineUnavailable, LocalEngine
-from engine.schema import PlainRequest, StoryRequest, StoryResult
+from engine.schema import ErrorCode, PlainRequest, StoryRequest, StoryResult
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -118,9 +118,15 @@ def _with_engine(work: Callable[[LocalEngine], Awaitable[int]], as_json: bool) -
     try:
         return asyncio.run(run())
     except EngineError as error:
-        say = Localiser(language_of_environment() or "en")
-        _complain(error.code.value, say.message(engine_problem(error)), as_json)
+        _complain(error.code.value, _sentence(error), as_json)
         return FAILED
+
+
+def _sentence(error: EngineError) -> str:
+    """Return why no story came; where the chat would point to /settings, in the engine's own words."""
+    if error.code in (ErrorCode.INVALID_REQUEST, ErrorCode.UNSUPPORTED_SETTING, ErrorCode.MODEL_UNKNOWN):
+        return error.message
+    return Localiser(language_of_environment() or "en").message(engine_problem(error))
 
 
 def _complain(code: str, sentence: str, as_json: bool) -> None:

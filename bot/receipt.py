@@ -5,7 +5,7 @@ Knows the engine's result; knows no platform.
 
 from __future__ import annotations
 
-from bot.localisation import Localiser
+from bot.localisation import Localiser, isolated
 from bot.replies import Highlight, Role, Segment
 from engine.schema import Kind, StoryResult
 
@@ -41,7 +41,7 @@ def receipt_lines(say: Localiser, result: StoryResult) -> list[str]:
     used, missed, total = len(result.words_used), len(result.words_missed), len(result.words)
     if total:
         listed = ", ".join(_with_form(result, word) for word in result.words_used)
-        missing = ", ".join(result.words_missed)
+        missing = ", ".join(map(isolated, result.words_missed))
         if not missed:
             lines.append(say("receipt-all", used=used, total=total, words=listed))
         elif used:
@@ -70,4 +70,6 @@ def detail_line(say: Localiser, result: StoryResult) -> str:
 def _with_form(result: StoryResult, word: str) -> str:
     forms = (span.form for span in result.spans if span.word == word)
     form = next(forms, word)
-    return word if form.casefold() == word.casefold() else f"{word} → {form}"
+    if form.casefold() == word.casefold():
+        return isolated(word)
+    return f"{isolated(word)} → {isolated(form)}"

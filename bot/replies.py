@@ -180,15 +180,18 @@ class Flat:
     marks: tuple[Mark, ...]
 
 
+# Roles whose segments follow each other as lines of one block.
+_BLOCKS = ({Role.ITEM}, {Role.RECEIPT, Role.DETAIL})
+
+
 def flatten(segments: Sequence[Segment]) -> Flat:
-    """Join segments into one text: a blank line between paragraphs, none between list lines of one role."""
+    """Join segments into one text: a blank line between paragraphs, none between the lines of a block."""
     text = ""
     marks: list[Mark] = []
     previous: Segment | None = None
     for segment in segments:
         if previous is not None:
-            close = segment.role is previous.role and segment.role in (Role.ITEM, Role.RECEIPT)
-            text += "\n" if close or segment.role is Role.DETAIL else "\n\n"
+            text += "\n" if any({previous.role, segment.role} <= block for block in _BLOCKS) else "\n\n"
         start = len(text)
         text += segment.text
         marks.append(Mark(start, len(text), segment.role))

@@ -23,9 +23,9 @@ APOLOGIES = {Localiser(language)("internal") for language in LANGUAGES}
 WORDS = st.one_of(
     st.text(max_size=20),
     st.sampled_from(
-        ["Tom, dinner", "sci_fi", "level=A2", "temperature 9", "preset wild", "language ru", "reset", "3", "-1",
+        ["Tom, dinner", "sci_fi", "level=A2", "temperature 9", "preset wild", "language ru", "reset", "3",
          "story=1", "\ud800", "\x00", "😀", "سلام", "=", '"', "a" * 3000, ", , ,", "off", "model nosuch",
-         "page 2"]
+         "page 2", "-1"]
     ),
 )  # fmt: skip
 LINES = st.one_of(

@@ -54,6 +54,7 @@ async def test_the_reply_carries_what_platforms_draw(chat: Conversation) -> None
 
 async def test_without_words_the_settings_make_the_story(chat: Conversation) -> None:
     await chat.run("/settings level=B1 length=long genre=horror", "/settings preset careful", "/story")
+    assert (await chat("/story")).startswith("Title 2\n\nStory 2: went home.\n\nHarder words:")
     asked = chat.engine.requests[0]
     assert (asked.words, asked.level, asked.length, asked.genre) == ([], Level.B1, Length.LONG, Genre.HORROR)
     assert asked.decoding == Decoding(temperature=0.5, top_p=0.9, top_k=40, min_p=0.05)
@@ -72,7 +73,8 @@ async def test_control_tokens_emoji_and_other_scripts_reach_the_engine_as_typed(
     words = ["<eos>", "<|endoftext|>", "سلام", "晚餐", "👩\u200d👩\u200d👧"]
     answer = await chat("/story " + ", ".join(words))
     assert chat.engine.requests[0].words == words
-    assert "5/5 words" in answer
+    assert "5/5 words: <eos>" in answer
+    assert "\u2068سلام\u2069, 晚餐, 👩" in answer
 
 
 @pytest.mark.parametrize(
