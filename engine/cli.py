@@ -83,6 +83,25 @@ def list_models(
 
 
 @models_app.command()
+def add(
+    source: Annotated[
+        Path, typer.Argument(help="Directory of a transformers model with safetensors weights.")
+    ],
+    name: Annotated[str | None, typer.Option(help="Name to ask for it by; default: the directory's.")] = None,
+    family: Annotated[
+        str | None, typer.Option(help="Prompt format; default: what the directory says.")
+    ] = None,
+    link: Annotated[bool, typer.Option(help="Link the directory instead of copying it.")] = False,
+) -> None:
+    """Add a model that can then be asked for by name."""
+    with _said_plainly():
+        card = _registry().add(source, name=name, family=family, link=link)
+    typer.echo(
+        f"{card.name} is added ({card.family}); make it the default with: wordtale models use {card.name}"
+    )
+
+
+@models_app.command()
 def use(name: Annotated[str, typer.Argument(help="Model to answer with when a request names none.")]) -> None:
     """Make a model the default, now and after a restart."""
     with _said_plainly():
@@ -121,6 +140,9 @@ def _said_plainly() -> Iterator[None]:
         yield
     except EngineError as error:
         typer.echo(error.message, err=True)
+        raise typer.Exit(1) from error
+    except OSError as error:
+        typer.echo(f"{error.filename}: {(error.strerror or 'failed').lower()}.", err=True)
         raise typer.Exit(1) from error
 
 

@@ -99,3 +99,12 @@ def test_models_that_are_not_there_or_in_use(shelf: Path) -> None:
     assert models("remove", "first")[0] == 1
     assert models("remove", "second") == (0, "second is deleted.\n")
     assert not (shelf / "second").exists()
+
+
+def test_what_is_no_model_is_not_added(shelf: Path) -> None:
+    status, output = models("add", str(shelf / "nowhere"))
+    assert (status, output) == (1, f"{shelf / 'nowhere'} is no directory with a model in it.\n")
+    (shelf / "default.json.part").mkdir()
+    status, output = models("use", "first")
+    assert status == 1
+    assert output.endswith("default.json.part: is a directory.\n")
