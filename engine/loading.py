@@ -41,6 +41,7 @@ class LoadedModel:
 def load(card: ModelCard, *, device: str, threads: int) -> LoadedModel:
     """Load a model (blocking, seconds). Raises ModelRefused with a sentence when that can't be done."""
     import torch
+    from safetensors import SafetensorError
     from transformers.utils import logging as transformers_logging
 
     from engine.backends.torch_generate import GenerateBackend
@@ -52,7 +53,7 @@ def load(card: ModelCard, *, device: str, threads: int) -> LoadedModel:
         codec = Codec.from_directory(card.directory)
         vocabulary = Vocabulary.from_directory(card.directory)
         model = _weights(card, place)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelRefused(f"The model {card.name} can't be loaded: {_first_line(error)}") from error
     context = card.context or DEFAULT_CONTEXT
     steps = None if card.encodes else _stepping(model, context, card.name)
