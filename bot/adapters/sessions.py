@@ -10,7 +10,7 @@ import re
 import secrets
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -20,10 +20,13 @@ class Session:
 
     def __init__(self, folder: Path) -> None:
         """`folder` holds the lock files of all chats of this user; it is made when missing."""
-        folder.mkdir(parents=True, exist_ok=True)
         self.id = secrets.token_hex(8)
         self._folder = folder
-        self._file: IO[bytes] | None = _locked(folder / f"{self.id}.lock")
+        self._file: IO[bytes] | None = None
+        # Without a place for locks the chat works all the same; only what it leaves may be told twice.
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = _locked(folder / f"{self.id}.lock")
 
     @contextmanager
     def adopting(self, other: str) -> Iterator[bool]:
@@ -46,8 +49,9 @@ class Session:
 
 def _locked(path: Path) -> IO[bytes] | None:
     """Return the file, locked for this process; None when another process holds it."""
-    file = path.open("ab")
+    file: IO[bytes] | None = None
     try:
+        file = path.open("ab")
         if sys.platform == "win32":
             import msvcrt
 
@@ -57,7 +61,8 @@ def _locked(path: Path) -> IO[bytes] | None:
 
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        file.close()
+        if file is not None:
+            file.close()
         return None
     return file
 

@@ -124,6 +124,13 @@ def test_a_chat_without_storage_says_why_and_fails(env: dict[str, str], tmp_path
     assert "Traceback" not in done.stderr
 
 
+def test_a_chat_without_a_place_for_logs_and_locks(env: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    done = wordtale(env | {"XDG_STATE_HOME": f"{tmp_path}/file"}, "chat", stdin="/story Tom\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1/1 word: Tom" in done.stdout
+
+
 def test_a_chat_in_a_terminal(env: dict[str, str]) -> None:
     chat = pexpect.spawn(
         sys.executable, ["-m", "bot.main", "chat"], env=env | {"TERM": "xterm"}, encoding="utf-8", timeout=20,
