@@ -22,9 +22,9 @@ from engine.client import EngineAddress, EngineClient
 
 START_SECONDS = 120.0
 """An engine not ready after so long is started again."""
-SILENT_START_SECONDS = 30.0
+SILENT_START_SECONDS = 15.0
 SILENT_SECONDS = 3.0
-"""Longest silence of an engine, while it starts and once it was ready: hung is noticed within 5 s."""
+"""Longest silence of an engine, while it loads and once it was ready: hung is noticed within 5 s."""
 PROBE_SECONDS = 0.5
 STABLE_SECONDS = 60.0
 """A process that lived this long starts again without waiting."""
@@ -100,7 +100,8 @@ def front_ends(settings: BotSettings) -> list[Kept]:
 
 async def engine_trouble(client: EngineClient) -> str:
     """Watch a just started engine; return why it has to be started again."""
-    began = heard = time.monotonic()
+    began = time.monotonic()
+    heard = began + SILENT_START_SECONDS  # an interpreter may take its time until it listens
     was_ready = False
     while True:
         state = await client.state()
