@@ -47,6 +47,7 @@ class Database:
         self._wait_seconds = settings.busy_timeout_ms / 1000
         self._write_line = asyncio.Lock()
         self._refusals = 0
+        self._closed = False
         self._under_way: set[asyncio.Future[Any]] = set()
         if self.sqlite:
             self._reader = sqlite_engine(settings, writes=False)
@@ -70,6 +71,7 @@ class Database:
         """Close every connection, after the calls that are under way."""
         while self._under_way:
             await asyncio.wait(self._under_way)
+        self._closed = True
         await self._reader.dispose()
         if self._writer is not self._reader:
             await self._writer.dispose()
@@ -126,6 +128,8 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        if self._closed:
+            raise StorageError("the store is closed")
         with translated():
             async with engine.connect() as connection:
                 try:
@@ -138,7 +142,11 @@ class Database:
 
     async def _follow_key(self, connection: AsyncConnection, query: Select[bytes]) -> None:
         """Use the key that the database says is current, which another process may have rotated."""
-        self._cipher.use((await connection.execute(query)).scalar_one())
+        key_id = (await connection.execute(query)).scalar_one_or_none()
+        if key_id is None:
+            # A server that waited for a rotation's commit found the old row changed: now the new one shows.
+            key_id = (await connection.execute(query)).scalar_one()
+        self._cipher.use(key_id)
 
 
 async def begin_immediate(connection: AsyncConnection, wait_seconds: float) -> None:
@@ -191,19 +199,23 @@ def postgres_engine(settings: StorageSettings, **options: Any) -> AsyncEngine:
     """Return an engine on the PostgreSQL server; waits for locks end after the busy time-out."""
     wait_seconds = settings.busy_timeout_ms / 1000
     pool = options or {"pool_size": _SERVER_CONNECTIONS, "pool_timeout": wait_seconds, "pool_pre_ping": True}
-    return create_async_engine(
-        engine_url(settings),
-        hide_parameters=True,
-        connect_args={
-            "timeout": max(5.0, wait_seconds),
-            "server_settings": {
-                "application_name": "wordtale",
-                "lock_timeout": str(settings.busy_timeout_ms),
-                "timezone": "UTC",
+    try:
+        return create_async_engine(
+            engine_url(settings),
+            hide_parameters=True,
+            connect_args={
+                "timeout": max(5.0, wait_seconds),
+                "server_settings": {
+                    "application_name": "wordtale",
+                    # Who stands in line for a row waits twice: for the turn, then for the row.
+                    "lock_timeout": str(max(1, settings.busy_timeout_ms // 2)),
+                    "timezone": "UTC",
+                },
             },
-        },
-        **pool,
-    )
+            **pool,
+        )
+    except ModuleNotFoundError as error:
+        raise StorageUnavailable("PostgreSQL needs a driver: pip install 'wordtale[postgres]'") from error
 
 
 def maintenance_engine(settings: StorageSettings) -> AsyncEngine:

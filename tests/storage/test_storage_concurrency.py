@@ -9,6 +9,7 @@ import pytest
 from storage_doors import (
     count_up,
     count_up_in_process,
+    database_path,
     open_in_process,
     raw,
     start,
@@ -69,7 +70,7 @@ async def test_processes_that_open_a_new_database_at_once_agree(
         await store.check(decrypt=True)
     assert raw(sqlite_settings, "SELECT count(*) FROM encryption_keys") == [(1,)]
     assert raw(sqlite_settings, "SELECT version_num FROM alembic_version") == [("0001",)]
-    assert list(sqlite_settings.sqlite_path.parent.glob("*.bak")) == []  # type: ignore[union-attr]
+    assert list(database_path(sqlite_settings).parent.glob("*.bak")) == []
 
 
 async def test_stores_of_one_process_that_open_a_new_database_at_once_agree(

@@ -15,7 +15,7 @@ from storage_doors import (
     tell,
 )
 
-from storage import KeyMissing, StorageError, StorageSettings, Store
+from storage import KeyMissing, StorageError, StorageSettings, Store, Story
 from storage.crypto import Key
 
 WORDS = [f"word {number}" for number in range(230)]
@@ -164,10 +164,22 @@ async def test_a_rotation_in_the_midst_of_work_loses_nothing(sqlite_settings: St
     async with await Store.open(sqlite_settings) as bot, await Store.open(sqlite_settings) as worker:
         person_id = await fill(bot)
         rotation = asyncio.create_task(worker.rotate_key(drop_old=True))
-        told = []
+        told: list[Story] = []
         while not rotation.done() or len(told) < 3:
             told.append(await tell(bot, person_id, f"turn of work {len(told)}", chat="other"))
         await rotation
         assert [await worker.stories.get(story.id) for story in told] == told
         await assert_all_is_found(bot, person_id)
         assert len(key_ids_in_use(sqlite_settings)) == 1
+
+
+async def test_any_database_can_be_rotated_while_in_use(settings: StorageSettings) -> None:
+    async with await Store.open(settings) as bot, await Store.open(settings) as worker:
+        person_id = await fill(bot)
+        rotation = asyncio.create_task(worker.rotate_key(drop_old=True))
+        for number in range(5):
+            await tell(bot, person_id, f"turn of work {number}", chat="other")
+        assert (await rotation).dropped_keys == 1
+        await assert_all_is_found(bot, person_id)
+    async with await Store.open(settings) as store:
+        await assert_all_is_found(store, person_id)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from storage_doors import MakeSettings, blobs, database_path, file_bytes, raw, tell
 
-from storage import KeyMissing, StorageCorrupt, StorageSettings, Store
+from storage import KeyMissing, StorageCorrupt, StorageError, StorageSettings, Store
 from storage.crypto import Key
 from storage.tables import metadata
 from storage.types import EncryptedJson, EncryptedText, Fingerprint
@@ -170,7 +170,8 @@ async def test_errors_hold_no_text(sqlite_store: Store, sqlite_settings: Storage
     raw(sqlite_settings, "DROP TABLE words")
     with pytest.raises(Exception, match="failed") as caught:
         await sqlite_store.words.add(person.id, ["a-secret-word"])
-    chain, error = "", caught.value
+    chain = ""
+    error: BaseException | None = caught.value
     while error is not None:
         chain += repr(error)
         error = error.__cause__ or error.__context__
@@ -180,3 +181,14 @@ async def test_errors_hold_no_text(sqlite_store: Store, sqlite_settings: Storage
 def test_the_key_directory_is_made(make_settings: MakeSettings, tmp_path: Path) -> None:
     settings = make_settings(key_file="~/storage.key")
     assert settings.key_file == Path.home() / "storage.key"
+
+
+async def test_a_place_that_can_not_hold_the_key_is_a_sentence(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    settings = make_settings(key_file=tmp_path / "file" / "storage.key")
+    with pytest.raises(StorageError, match=r"the key file .*storage\.key can't be (read|written)"):
+        await Store.open(settings)
+    async with await Store.open(make_settings()) as store:
+        assert (await store.people.resolve("console", "me")).id
