@@ -16,6 +16,10 @@ from engine.lexicon import forms, used_words
 # Bias in nats toward the first token of a missing word's form: at its earliest and when it is overdue.
 FIRST_BIAS_LOW = 1.5
 FIRST_BIAS_HIGH = 11.0
+# Added on top from this share of the length on, for words so rare that the model would never come to them.
+LATE_SHARE = 0.7
+LATE_RAMP = 0.2
+LATE_BIAS = 14.0
 # Added once inside a form.
 INSIDE_BIAS = 6.0
 # Share of the length by which the last of the words should stand, and over which a bias rises.
@@ -153,7 +157,8 @@ class WordKeeper:
         met = total - self._missing.bit_count()
         due = LAST_WORD_DUE * (met + 0.5) / total
         late = (share - due) / RAMP_SHARE
-        return FIRST_BIAS_LOW + (FIRST_BIAS_HIGH - FIRST_BIAS_LOW) * min(1.0, max(0.0, late))
+        usual = FIRST_BIAS_LOW + (FIRST_BIAS_HIGH - FIRST_BIAS_LOW) * _within(late)
+        return usual + LATE_BIAS * _within((share - LATE_SHARE) / LATE_RAMP)
 
     def _fitting(self, text: str) -> tuple[_Node, ...]:
         """Return the tries of what may stand next: within a sentence, at its start, after a quote."""
@@ -178,6 +183,10 @@ def _favour(out: dict[int, float], node: _Node, missing: int, value: float) -> N
     for token, child in node.children.items():
         if child.below & missing and value > out.get(token, 0.0):
             out[token] = value
+
+
+def _within(value: float) -> float:
+    return min(1.0, max(0.0, value))
 
 
 def _is_letter(character: str) -> bool:

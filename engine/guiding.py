@@ -32,7 +32,10 @@ NEVER = -np.inf
 
 @dataclass(frozen=True)
 class StoryPlan:
-    """What the rows of one request share. `title_end` is the token between title and text, if any."""
+    """What the rows of one request share.
+
+    `title_end` is the token between title and text, if any; `max_new_tokens` counts the text alone.
+    """
 
     vocabulary: Vocabulary
     words: WordForms
@@ -97,12 +100,11 @@ class StoryGuide:
         self._text = self._plan.opening + self._bytes.decode("utf-8", errors="ignore")
         self._keeper.observe(token, before, self._text)
         self._at_end = ends_properly(self._text)
-        return self._at_end and self._is_over()
+        return self._share >= 1 or (self._at_end and self._is_over())
 
     @property
     def _share(self) -> float:
-        budget = max(1, self._plan.max_new_tokens - self._title_tokens)
-        return (self._count - self._title_tokens) / budget
+        return (self._count - self._title_tokens) / self._plan.max_new_tokens
 
     def _is_over(self) -> bool:
         if not self._keeper.complete:

@@ -89,7 +89,7 @@ class Registry:
     def card(self, name: str | None = None) -> ModelCard:
         """Return a model by name, the default without one. Raises ModelUnknown naming the nearest."""
         wanted = name or self.default()
-        if "/" not in wanted and "\\" not in wanted and wanted not in ("", ".", ".."):
+        if _NAME.fullmatch(wanted):
             for folder in self._folders:
                 if (folder / wanted / CARD).is_file():
                     return read_card(folder / wanted)

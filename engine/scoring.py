@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from engine.jobs import End, RowResult
+from engine.jobs import RowResult
 from engine.lexicon import level_report, used_words
 from engine.prompts import Codec, PromptFamily
 from engine.prompts.base import LENGTH_WORDS
@@ -22,7 +22,7 @@ from engine.sentences import last_sentence_end
 # Points off. One missing word outweighs everything else together.
 MISSING_WORD = 100.0
 NO_SENTENCE = 40.0
-CUT_AT_LENGTH = 2.0
+CUT = 2.0
 ABOVE_LEVEL = 40.0
 LEVEL_TOLERANCE = 0.05
 REPEATED = 30.0
@@ -60,7 +60,7 @@ def draft_of(
     score = (
         -MISSING_WORD * len(missed)
         - (0.0 if whole else NO_SENTENCE)
-        - (CUT_AT_LENGTH if row.end is End.LENGTH else 0.0)
+        - (CUT if len(text) < len(parsed.text.rstrip()) else 0.0)
         - _level_points(text, request)
         - REPEATED * repeated_share(text)
         - STUTTER * _stutters(text)

@@ -38,6 +38,7 @@ from engine.whole import WholeLane
 
 MODELS_IN_MEMORY = 2
 WHOLE_WAITING = 8
+WARM_UP_TOKENS = 4
 WARM_UP = StoryRequest(words=["dinner"], seed=1, n_candidates=1)
 
 _log = structlog.get_logger("engine")
@@ -84,7 +85,7 @@ class StoryService:
         await asyncio.to_thread(lookup, ["dinner", "Tom"])
         with suppress(EngineError):
             telling = await asyncio.to_thread(prepare, WARM_UP, model)
-            telling.decoding = telling.decoding.model_copy(update={"max_new_tokens": 4})
+            telling.room = WARM_UP_TOKENS
             deadline = time.monotonic() + self._settings.deadline_seconds
             await self._run(lambda sink: telling.job(0, deadline, sink), self._lane(model, 1))
         self._content = content

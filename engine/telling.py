@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from engine.constraints import WordForms
 from engine.errors import InvalidRequest, UnsupportedSetting
-from engine.guiding import StoryGuide, StoryPlan
+from engine.guiding import MAX_TITLE_TOKENS, StoryGuide, StoryPlan
 from engine.jobs import Job, JobEvent, RowPlan, RowResult, RowSettings
 from engine.loading import DEFAULT_CONTEXT, LoadedModel
 from engine.schema import MAX_SEED, Decoding, Kind, PlainRequest, StoryRequest
@@ -19,7 +19,7 @@ from engine.scoring import Draft, draft_of
 
 SEEDED_ROWS = 8
 ROUND_STREAMS = 1024
-MIN_ROOM = 16
+MIN_ROOM = 40
 KEEPS_WORDS = frozenset({Kind.STORY, Kind.SENTENCE, Kind.CONTINUE})
 NEEDS_PARENT = frozenset({Kind.CONTINUE, Kind.SIMPLER, Kind.HARDER})
 
@@ -39,6 +39,8 @@ class Telling:
     seed: int
     rows: int | None
     prompt: list[int]
+    room: int
+    """Tokens that may be written, the title included."""
     guide: Callable[[], StoryGuide]
     prefix: list[int] = field(default_factory=list)
     """Tokens already shown to the reader; later rounds go on from there."""
@@ -54,7 +56,6 @@ class Telling:
                 guide.observe(token)
             return RowPlan(settings, self.seed, round_number * ROUND_STREAMS + index, guide, context)
 
-        assert self.decoding.max_new_tokens is not None
         beams = self.decoding.num_beams or 1
         steps = self.model.steps if beams == 1 else None
         return Job(
@@ -63,7 +64,7 @@ class Telling:
             plan=plan,
             sink=sink,
             end_ids=self.model.end_ids,
-            max_new_tokens=max(1, self.decoding.max_new_tokens - len(self.prefix)),
+            max_new_tokens=max(1, self.room - len(self.prefix)),
             deadline=deadline,
             rows=self.rows,
             person=self.request.person,
@@ -99,7 +100,9 @@ def prepare(request: StoryRequest, model: LoadedModel, *, keep_words: bool = Tru
     room = (model.card.context or DEFAULT_CONTEXT) - len(prompt)
     if room < MIN_ROOM:
         raise InvalidRequest("That is too much text for this model: please shorten the opening or the story.")
-    budget = min(family.max_new_tokens(request), room)
+    title_end = family.text_token(codec, request)
+    title = 0 if title_end is None else MAX_TITLE_TOKENS + 1
+    budget = min(family.max_new_tokens(request), room - title)
     beams = decoding.num_beams or 1
     decoding = decoding.model_copy(update={"max_new_tokens": budget, "num_beams": beams})
     plan = StoryPlan(
@@ -107,7 +110,7 @@ def prepare(request: StoryRequest, model: LoadedModel, *, keep_words: bool = Tru
         words=WordForms(kept, codec.plain),
         end_ids=model.end_ids,
         banned=family.banned_tokens(codec),
-        title_end=family.text_token(codec, request),
+        title_end=title_end,
         max_new_tokens=budget,
         opening=request.opening or "",
         one_sentence=request.kind is Kind.SENTENCE,
@@ -116,7 +119,7 @@ def prepare(request: StoryRequest, model: LoadedModel, *, keep_words: bool = Tru
     if decoding.temperature == 0 or beams > 1:
         rows = 1 if beams == 1 else min(request.n_candidates or beams, beams)
     seed = new_seed() if request.seed is None else request.seed
-    return Telling(request, model, decoding, seed, rows, prompt, lambda: StoryGuide(plan))
+    return Telling(request, model, decoding, seed, rows, prompt, budget + title, lambda: StoryGuide(plan))
 
 
 def _check(request: StoryRequest, model: LoadedModel) -> None:

@@ -113,11 +113,11 @@ def _favour(words: Tokenizer) -> torch.Tensor:
         if token in CONTROL_TOKENS:
             out[number] = -2.0 if token in (EOS, STORY) else -20.0
         elif token.startswith("Ġ") and token[1:].isalpha():
-            out[number] = 2.0 if token[1:].isascii() else -20.0
+            out[number] = 2.0 if token[1:].isascii() else -12.0
         elif token == ".":
             out[number] = 4.0
         else:
-            out[number] = -6.0 if token.isascii() and token.isalpha() else -20.0
+            out[number] = -6.0 if token.isascii() and token.isalpha() else -12.0
     return out
 
 
