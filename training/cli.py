@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from training.config import TrainingSettings
+
+if TYPE_CHECKING:
+    from training.loop import Trainer
 
 app = typer.Typer(help="Prepare data, train and evaluate models.", no_args_is_help=True)
 
@@ -84,6 +88,15 @@ def finetune(
     _run("finetune", folder, tokens, start, recipe)
 
 
+def _train(trainer: Trainer, settings: TrainingSettings, tokens: int | None) -> None:
+    """Train; SIGTERM and Ctrl-C end it with a checkpoint."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: trainer.stop())
+    trainer.train(
+        max_tokens=tokens, save_seconds=settings.save_seconds, evaluate_seconds=settings.evaluate_seconds
+    )
+
+
 def _run(stage: str, folder: Path | None, tokens: int | None, start: Path | None, recipe: str) -> None:
     from training.checkpoint import BusyError
     from training.loop import DivergedError
@@ -94,9 +107,7 @@ def _run(stage: str, folder: Path | None, tokens: int | None, start: Path | None
         trainer = open_stage(
             settings, "pretrain" if stage == "pretrain" else "finetune", _say, recipe_name=recipe, start=start
         )
-        trainer.train(
-            max_tokens=tokens, save_seconds=settings.save_seconds, evaluate_seconds=settings.evaluate_seconds
-        )
+        _train(trainer, settings, tokens)
     except (FileNotFoundError, ValueError, DivergedError, BusyError) as error:
         raise _fail(error) from error
 
@@ -117,7 +128,7 @@ def background(corpus: Corpus = None, folder: Folder = None) -> None:
         trainer = open_stage(settings, "pretrain", _say, start=start)
     except (FileNotFoundError, ValueError, BusyError) as error:
         raise _fail(error) from error
-    trainer.train(save_seconds=settings.save_seconds, evaluate_seconds=settings.evaluate_seconds)
+    _train(trainer, settings, None)
 
 
 @app.command()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -80,6 +81,7 @@ class Trainer:
         self.average = Average(self.model, stage.ema)
         self.progress = Progress(tokens_before=tokens_before)
         self.resumed = self._resume()
+        self._stop = threading.Event()
 
     def _resume(self) -> bool:
         state = load_state(self.folder)
@@ -93,6 +95,10 @@ class Trainer:
         self.stream.seek(state["position"])
         self.progress = Progress(**state["progress"])
         return True
+
+    def stop(self) -> None:
+        """Ask a running `train` to end after its step, with a checkpoint; safe in a signal handler."""
+        self._stop.set()
 
     def close(self) -> None:
         """Give the folder back."""
@@ -121,7 +127,7 @@ class Trainer:
         save_seconds: float = 300,
         evaluate_seconds: float = 1200,
     ) -> Progress:
-        """Train until the stage's tokens, or `max_tokens` of it, are used up; checkpoint as it goes.
+        """Train to the stage's tokens, to `max_tokens` of it, or to `stop`; checkpoint as it goes.
 
         Raises DivergedError when the loss is not finite: nothing is saved then.
         """
@@ -129,7 +135,7 @@ class Trainer:
         writer = SummaryWriter(str(self.folder / "tensorboard"))
         saved = evaluated = shown = time.monotonic()
         since, window, window_tokens = time.monotonic(), 0.0, 0
-        while self.progress.tokens < limit:
+        while self.progress.tokens < limit and not self._stop.is_set():
             loss, tokens = self._step()
             window += loss * tokens
             window_tokens += tokens
@@ -149,8 +155,10 @@ class Trainer:
             if now - saved > save_seconds:
                 self.save()
                 saved = time.monotonic()
-        self.evaluate(writer)
         self.save()
+        if not self._stop.is_set():
+            self.evaluate(writer)
+            self.save()
         writer.close()
         return self.progress
 

@@ -89,6 +89,25 @@ def test_a_killed_run_ends_with_the_very_weights_of_one_left_alone(
             assert torch.equal(value, second[part][name]), name
 
 
+def test_a_stopped_run_leaves_a_checkpoint_and_ends_well(
+    prepared: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    folder = copy_of(prepared, tmp_path / "run")
+    run = command(folder, recipe_file, "pretrain")
+    assert run.stdout is not None
+    for line in run.stdout:
+        if "starts from fresh weights" in line:
+            break
+    # The handler is set when the loop begins writing its curves.
+    deadline = time.monotonic() + 60
+    while not list(folder.glob("pretrain/tensorboard/events*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    run.terminate()
+    output, _ = run.communicate(timeout=60)
+    assert run.returncode == 0, output
+    assert load_state(folder / "pretrain") is not None
+
+
 def test_from_nothing_to_a_model_that_transformers_loads(
     prepared: Path, recipe_file: Path, tmp_path: Path
 ) -> None:
