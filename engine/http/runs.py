@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
 
 import structlog
 
-from engine.schema import DoneEvent, ErrorCode, ErrorEvent, StoryEvent, StoryRequest, TextEvent
+from engine.schema import DoneEvent, ErrorCode, ErrorEvent, QueuedEvent, StoryEvent, StoryRequest, TextEvent
 
 KEEP_SECONDS = 300.0
 KEEP_RUNS = 256
@@ -26,33 +27,41 @@ class Run:
     """One story being made: its events so far, and who follows them."""
 
     def __init__(self, source: AsyncIterator[StoryEvent], ended: Callable[[Run], None]) -> None:
-        self.events: list[StoryEvent] = []
+        self.events: list[tuple[int, StoryEvent]] = []
+        """Numbered from 0 on; a place in the queue gives way to the next one, so that lines stay cheap."""
         self.finished = False
         self.followers = 0
         self.began = time.monotonic()
         self._ended = ended
         self._grown = asyncio.Event()
+        self._over = asyncio.Event()
         self._task = asyncio.create_task(self._pump(source))
 
     @property
     def last(self) -> DoneEvent | ErrorEvent | None:
         """The event that ended the run, or None while it goes on or when everybody left."""
-        event = self.events[-1] if self.events else None
+        event = self.events[-1][1] if self.events else None
         return event if isinstance(event, DoneEvent | ErrorEvent) else None
 
-    async def beyond(self, count: int, seconds: float | None = None) -> Sequence[StoryEvent]:
-        """Wait up to `seconds` until there are more than `count` events; return those beyond."""
-        if len(self.events) <= count and not self.finished:
+    async def after(self, number: int, seconds: float | None = None) -> Sequence[tuple[int, StoryEvent]]:
+        """Wait up to `seconds` until there are events numbered above `number`; return those."""
+        if not self._has_more(number) and not self.finished:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._grown.wait()
-        return self.events[count:]
+        first = bisect_right(self.events, number, key=lambda numbered: numbered[0])
+        return self.events[first:]
+
+    def drained(self, number: int) -> bool:
+        """Say whether the run is over and `number` was its last event."""
+        return self.finished and not self._has_more(number)
+
+    def _has_more(self, number: int) -> bool:
+        return bool(self.events) and self.events[-1][0] > number
 
     async def outcome(self) -> DoneEvent | ErrorEvent:
         """Wait for the end and return it."""
-        seen = 0
-        while not self.finished:
-            seen += len(await self.beyond(seen))
+        await self._over.wait()
         return self.last or ErrorEvent(code=ErrorCode.INTERNAL, message="The story was broken off.")
 
     def cancel(self) -> None:
@@ -62,7 +71,7 @@ class Run:
     def compact(self) -> None:
         """Keep of a finished story what a repeated request needs: the text in one piece and the end."""
         if isinstance(self.last, DoneEvent):
-            self.events = [TextEvent(delta=self.last.result.text), self.last]
+            self.events = [(0, TextEvent(delta=self.last.result.text)), (1, self.last)]
 
     async def _pump(self, source: AsyncIterator[StoryEvent]) -> None:
         try:
@@ -77,10 +86,14 @@ class Run:
         finally:
             self.finished = True
             self._grown.set()
+            self._over.set()
             self._ended(self)
 
     def _grow(self, event: StoryEvent) -> None:
-        self.events.append(event)
+        number = self.events[-1][0] + 1 if self.events else 0
+        if isinstance(event, QueuedEvent) and self.events and isinstance(self.events[-1][1], QueuedEvent):
+            del self.events[-1]
+        self.events.append((number, event))
         grown, self._grown = self._grown, asyncio.Event()
         grown.set()
 

@@ -47,9 +47,9 @@ class StoryResponse(Response):
         await response(scope, receive, send)
 
     async def _events(self, run: Run, scope: Scope, receive: Receive, send: Send) -> None:
-        first = await run.beyond(0, FIRST_SECONDS)
-        if first and isinstance(first[0], ErrorEvent):
-            await error_response(first[0])(scope, receive, send)
+        first = await run.after(-1, FIRST_SECONDS)
+        if first and isinstance(first[0][1], ErrorEvent):
+            await error_response(first[0][1])(scope, receive, send)
             return
         headers = [
             (b"content-type", f"{EVENT_STREAM}; charset=utf-8".encode()),
@@ -57,11 +57,11 @@ class StoryResponse(Response):
             (b"x-accel-buffering", b"no"),
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        sent = 0
-        while not (run.finished and sent == len(run.events)):
-            events = await run.beyond(sent, PING_SECONDS)
-            body = "".join(sse(sent + offset, event) for offset, event in enumerate(events)) or ": ping\n\n"
-            sent += len(events)
+        sent = -1
+        while not run.drained(sent):
+            events = await run.after(sent, PING_SECONDS)
+            body = "".join(sse(number, event) for number, event in events) or ": ping\n\n"
+            sent = events[-1][0] if events else sent
             await send({"type": "http.response.body", "body": body.encode(), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
