@@ -10,8 +10,8 @@ import asyncio
 import time
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager, suppress
 
 import structlog
 
@@ -26,7 +26,7 @@ _log = structlog.get_logger("engine.http")
 class Run:
     """One story being made: its events so far, and who follows them."""
 
-    def __init__(self, source: AsyncIterator[StoryEvent], ended: Callable[[Run], None]) -> None:
+    def __init__(self, source: AsyncGenerator[StoryEvent, None], ended: Callable[[Run], None]) -> None:
         self.events: list[tuple[int, StoryEvent]] = []
         """Numbered from 0 on; a place in the queue gives way to the next one, so that lines stay cheap."""
         self.finished = False
@@ -34,7 +34,6 @@ class Run:
         self.began = time.monotonic()
         self._ended = ended
         self._grown = asyncio.Event()
-        self._over = asyncio.Event()
         self._task = asyncio.create_task(self._pump(source))
 
     @property
@@ -61,7 +60,7 @@ class Run:
 
     async def outcome(self) -> DoneEvent | ErrorEvent:
         """Wait for the end and return it."""
-        await self._over.wait()
+        await asyncio.wait({self._task})
         return self.last or ErrorEvent(code=ErrorCode.INTERNAL, message="The story was broken off.")
 
     def cancel(self) -> None:
@@ -73,11 +72,9 @@ class Run:
         if isinstance(self.last, DoneEvent):
             self.events = [(0, TextEvent(delta=self.last.result.text)), (1, self.last)]
 
-    async def _pump(self, source: AsyncIterator[StoryEvent]) -> None:
+    async def _pump(self, source: AsyncGenerator[StoryEvent, None]) -> None:
         try:
-            async with AsyncExitStack() as stack:
-                if isinstance(source, AsyncGenerator):
-                    await stack.enter_async_context(aclosing(source))
+            async with aclosing(source):
                 async for event in source:
                     self._grow(event)
         except Exception as error:
@@ -86,7 +83,6 @@ class Run:
         finally:
             self.finished = True
             self._grown.set()
-            self._over.set()
             self._ended(self)
 
     def _grow(self, event: StoryEvent) -> None:
@@ -103,7 +99,7 @@ class Runs:
 
     def __init__(
         self,
-        start: Callable[[StoryRequest], AsyncIterator[StoryEvent]],
+        start: Callable[[StoryRequest], AsyncGenerator[StoryEvent, None]],
         ended: Callable[[StoryRequest, Run], None],
     ) -> None:
         self._start = start
