@@ -4,6 +4,7 @@ EngineError                 code, message, retry_after
 ├── InvalidRequest          the request contradicts itself or asks for the impossible
 ├── UnsupportedSetting      a decoding setting that the chosen model or backend can't do
 ├── UnsuitableWords         the words, title or opening are refused
+├── UnwritableWords         the model has no letters for them, such as Chinese words or emoji
 ├── UnsuitableStory         nothing suitable came out, even after writing anew
 ├── ModelUnknown            no model of that name
 ├── ModelRefused            a directory can't be added or loaded as a model
@@ -70,6 +71,12 @@ class UnsuitableWords(_Coded):
     """The words, title or opening are refused."""
 
     default_code = ErrorCode.UNSUITABLE_WORDS
+
+
+class UnwritableWords(_Coded):
+    """The model has no letters for these words."""
+
+    default_code = ErrorCode.UNWRITABLE_WORDS
 
 
 class UnsuitableStory(_Coded):

@@ -208,6 +208,7 @@ class ErrorCode(StrEnum):
     INVALID_REQUEST = "invalid_request"
     UNSUPPORTED_SETTING = "unsupported_setting"
     UNSUITABLE_WORDS = "unsuitable_words"
+    UNWRITABLE_WORDS = "unwritable_words"
     UNSUITABLE_STORY = "unsuitable_story"
     MODEL_UNKNOWN = "model_unknown"
     OVERLOADED = "overloaded"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from engine.constraints import WordForms
-from engine.errors import InvalidRequest, UnsupportedSetting
+from engine.errors import InvalidRequest, UnsupportedSetting, UnwritableWords
 from engine.guiding import MAX_TITLE_TOKENS, StoryGuide, StoryPlan
 from engine.jobs import Job, JobEvent, RowPlan, RowResult, RowSettings
 from engine.loading import DEFAULT_CONTEXT, LoadedModel
@@ -90,7 +90,8 @@ class Telling:
 def prepare(request: StoryRequest, model: LoadedModel, *, keep_words: bool = True) -> Telling:
     """Check a request against a model and encode it (takes milliseconds: not for the event loop).
 
-    Without `keep_words` only the prompt tells the model of them. Raises InvalidRequest, UnsupportedSetting.
+    Without `keep_words` only the prompt tells the model of them. Raises InvalidRequest, UnsupportedSetting or
+    UnwritableWords.
     """
     family, codec = model.family, model.codec
     _check(request, model)
@@ -128,6 +129,12 @@ def _check(request: StoryRequest, model: LoadedModel) -> None:
         raise UnsupportedSetting(f"The model {model.card.name} can't do '{request.kind.value}', only: {can}.")
     if request.kind in NEEDS_PARENT and not request.parent:
         raise InvalidRequest(f"'{request.kind.value}' needs a story to start from.")
+    foreign = model.family.unwritable(request.words)
+    if foreign:
+        names = ", ".join(f"“{word}”" for word in foreign)
+        raise UnwritableWords(
+            f"Stories are in English, so {names} can't be in one. Please give English words."
+        )
     beams = request.decoding.num_beams or 1
     if beams > 1 and request.n_candidates is not None and request.n_candidates > beams:
         raise UnsupportedSetting(

@@ -189,6 +189,7 @@ engine-restarting = The storyteller stopped. I am starting it again…
 engine-retold = The storyteller had stopped. I started it again and told your story from the beginning.
 engine-invalid-request = The storyteller did not take that request: { $detail }
 engine-unsupported-setting = This model can't do that: { $detail } Put the setting back with /settings, for example: /settings num_beams off
+engine-unwritable-words = Stories are in English, so I need words in English letters. Please choose others, such as: dinner, look after, Tom
 engine-unsuitable-words = I can't tell a story with these words. Please choose others.
 engine-unsuitable-story = Nothing came out that I would like to show you. Please try again or take other words.
 engine-model-unknown = There is no such model. /settings model off goes back to the default.

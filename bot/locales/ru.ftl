@@ -203,6 +203,7 @@ engine-restarting = Рассказчик остановился. Запуска�
 engine-retold = Рассказчик остановился. Я запустил его снова, вот ваша история с самого начала.
 engine-invalid-request = Рассказчик не принял запрос: { $detail }
 engine-unsupported-setting = Эта модель так не умеет: { $detail } Верните настройку через /settings, например: /settings num_beams off
+engine-unwritable-words = Истории пишутся по-английски, поэтому и слова нужны английские, например: dinner, look after, Tom
 engine-unsuitable-words = С этими словами я историю не расскажу. Выберите, пожалуйста, другие.
 engine-unsuitable-story = Не вышло ничего, что хотелось бы показать. Попробуйте ещё раз или возьмите другие слова.
 engine-model-unknown = Такой модели нет. /settings model off вернёт обычную.

@@ -175,6 +175,7 @@ engine-restarting = 故事引擎停了，我正在重新启动…
 engine-retold = 故事引擎停了。我重新启动了它，从头讲了你的故事。
 engine-invalid-request = 故事引擎不接受这个请求：{ $detail }
 engine-unsupported-setting = 这个模型做不到：{ $detail } 请用 /settings 恢复设置，例如：/settings num_beams off
+engine-unwritable-words = 故事是英语的，所以请给我英语单词，例如：dinner, look after, Tom
 engine-unsuitable-words = 我不能用这些单词讲故事，请换别的。
 engine-unsuitable-story = 没写出适合给你看的故事。请再试一次，或者换些单词。
 engine-model-unknown = 没有这个模型。/settings model off 恢复默认。

@@ -21,6 +21,7 @@ STATUS: dict[ErrorCode, int] = {
     ErrorCode.INVALID_REQUEST: 422,
     ErrorCode.UNSUPPORTED_SETTING: 422,
     ErrorCode.UNSUITABLE_WORDS: 400,
+    ErrorCode.UNWRITABLE_WORDS: 400,
     ErrorCode.UNSUITABLE_STORY: 400,
     ErrorCode.MODEL_UNKNOWN: 404,
     ErrorCode.OVERLOADED: 429,

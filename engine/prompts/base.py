@@ -45,6 +45,10 @@ class PromptFamily(ABC):
     def end_token(self, codec: Codec) -> int | None:
         """Id that ends a text, None when the model has none."""
 
+    def unwritable(self, words: Sequence[str]) -> list[str]:
+        """Return the words that a model of this family has no letters for; none by default."""
+        return []
+
     def text_token(self, codec: Codec, request: StoryRequest) -> int | None:
         """Id that opens the story text when the model first writes a title, None when it starts at once."""
         return None

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+import regex as re
+
 from engine.prompts.base import ParsedStory, PromptFamily, text_after_opening
 from engine.prompts.codec import Codec
 from engine.schema import PRESETS, Decoding, Genre, Kind, Length, Level, StoryRequest
@@ -32,6 +34,9 @@ CONTROL_TOKENS: tuple[str, ...] = (
     *LEVEL_TOKENS.values(),
     *LENGTH_TOKENS.values(),
 )
+
+# Letters with any accent, digits, and what joins them: the model has learned no other script and no emoji.
+_LATIN_WORD = re.compile(r"(?=.*[\p{Latin}\p{Nd}])[\p{Latin}\p{M}\p{Nd} .,'’&+/-]+", re.V1)
 
 # Characters of a parent text that fit beside a story in a context of 512 tokens.
 SOURCE_CHARS = 900
@@ -90,6 +95,9 @@ class Storyteller(PromptFamily):
         if source:
             ids += [codec.control(SOURCE), *codec.plain(" " + normalise(source))]
         return ids
+
+    def unwritable(self, words: Sequence[str]) -> list[str]:
+        return [word for word in words if not _LATIN_WORD.fullmatch(word)]
 
     def encode(self, codec: Codec, request: StoryRequest) -> list[int]:
         source = None

@@ -276,6 +276,13 @@ class TestRefusals:
         assert error.code is ErrorCode.UNSUITABLE_WORDS
         assert "porn" in error.message
 
+    @pytest.mark.parametrize("word", ["你好", "мама", "שלום", "🎉", "<eos>", "..."])
+    async def test_words_that_the_model_has_no_letters_for(self, service: StoryService, word: str) -> None:
+        error = await refusal(service, words=["dinner", word])
+        assert error.code is ErrorCode.UNWRITABLE_WORDS
+        assert word in error.message
+        assert "dinner" not in error.message
+
     async def test_before_the_start_and_after_the_end(self, models: Path) -> None:
         service = StoryService(EngineSettings(models_dir=models, threads=1))
         assert not service.ready
@@ -376,8 +383,10 @@ class TestLoad:
         service = await open_service(backend, max_rows=1, max_waiting=2)
         backend.hold.clear()
         tasks = [asyncio.create_task(events_of(service, n_candidates=1)) for _ in range(8)]
-        done, _ = await asyncio.wait(tasks, timeout=3, return_when=asyncio.FIRST_COMPLETED)
-        (refused,) = done.pop().result()
+        async with asyncio.timeout(10):
+            while sum(task.done() for task in tasks) < 5:
+                await asyncio.sleep(0.01)
+        (refused,) = next(task.result() for task in tasks if task.done())
         assert isinstance(refused, ErrorEvent)
         assert refused.code is ErrorCode.OVERLOADED
         assert refused.retry_after is not None
