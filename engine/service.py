@@ -162,6 +162,8 @@ class StoryService:
         began = time.monotonic()
         self._check_open()
         assert self._content is not None
+        if (request.decoding.num_beams or 1) == 1:
+            self._scheduler.check_room(request.person)
         model = await self._shelf.get(await self._card(request.model))
         telling = await asyncio.to_thread(prepare, request, model)
         await asyncio.to_thread(self._check_content, request)
