@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from engine.lexicon import forms, used_words
+from engine.lexicon import forms, is_name, used_words
 
 # Bias in nats toward the first token of a missing word's form: at its earliest and when it is overdue.
-FIRST_BIAS_LOW = 1.5
-FIRST_BIAS_HIGH = 11.0
+FIRST_BIAS_LOW = 3.0
+FIRST_BIAS_HIGH = 10.0
 # Added on top from this share of the length on, for words so rare that the model would never come to them.
 LATE_SHARE = 0.7
 LATE_RAMP = 0.2
@@ -23,8 +23,10 @@ LATE_BIAS = 14.0
 # Added once inside a form.
 INSIDE_BIAS = 6.0
 # Share of the length by which the last of the words should stand, and over which a bias rises.
-LAST_WORD_DUE = 0.5
-RAMP_SHARE = 0.4
+LAST_WORD_DUE = 0.28
+RAMP_SHARE = 0.38
+# Less for a common word at the start of a sentence or of speech, where few of them can stand.
+START_LESS = 4.0
 # Tokens after a met word during which no other is pushed, so that words don't come as a list.
 REST_TOKENS = 4
 
@@ -48,6 +50,7 @@ class WordForms:
     def __init__(self, words: Sequence[str], encode: Callable[[str], Sequence[int]]) -> None:
         self.words = tuple(words)
         self.inside, self.opening, self.glued = _Node(), _Node(), _Node()
+        self.names = sum(1 << bit for bit, word in enumerate(self.words) if is_name(word))
         self._last_words: set[str] = set()
         self._unspaced: list[str] = []
         for bit, word in enumerate(self.words):
@@ -138,9 +141,14 @@ class WordKeeper:
         if not self._missing:
             return out
         push = self._push(share)
-        if self._rest == 0:
+        # A form that stands complete at the end may be the word: wait for what follows.
+        complete = any(node.here & self._missing for node in self._active)
+        if self._rest == 0 and not complete:
+            names = self._missing & self._forms.names
             for root in self._roots:
-                _favour(out, root, self._missing, push)
+                less = 0.0 if root is self._forms.inside else START_LESS
+                _favour(out, root, names, push)
+                _favour(out, root, self._missing & ~names, push - less)
         for node in self._active:
             # A complete form is left alone: what follows must not be another letter.
             if not node.here & self._missing:

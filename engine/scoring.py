@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from engine.jobs import RowResult
-from engine.lexicon import level_report, used_words
+from engine.lexicon import level_report, match
 from engine.prompts import Codec, PromptFamily
 from engine.prompts.base import LENGTH_WORDS
-from engine.schema import MAX_TITLE_CHARS, Kind, Length, StoryRequest
+from engine.schema import MAX_TITLE_CHARS, Kind, Length, StoryRequest, WordSpan
 from engine.sentences import last_sentence_end
 
 # Points off. One missing word outweighs everything else together.
@@ -27,6 +27,8 @@ ABOVE_LEVEL = 40.0
 LEVEL_TOLERANCE = 0.05
 REPEATED = 30.0
 STUTTER = 3.0
+# For two of the words side by side, as in a list.
+CROWDED = 4.0
 LENGTH_OFF = 0.1
 MAX_LENGTH_OFF = 12.0
 # Points on, per nat of mean log-probability.
@@ -56,7 +58,10 @@ def draft_of(
     """Turn a decoded row into a scored draft; `ids` are all its ids after the prompt."""
     parsed = family.parse(ids, codec, request)
     text, whole = complete(parsed.text, len(request.opening or ""))
-    used, missed = used_words(request.words, text)
+    spans = match(request.words, text)
+    found = {span.word for span in spans}
+    used = [word for word in request.words if word in found]
+    missed = [word for word in request.words if word not in found]
     score = (
         -MISSING_WORD * len(missed)
         - (0.0 if whole else NO_SENTENCE)
@@ -64,6 +69,7 @@ def draft_of(
         - _level_points(text, request)
         - REPEATED * repeated_share(text)
         - STUTTER * _stutters(text)
+        - CROWDED * _crowded(spans, text)
         - _length_points(text, request)
         + FLUENCY * row.logprob / max(1, len(row.tokens))
     )
@@ -104,6 +110,13 @@ def _stutters(text: str) -> int:
     words = [word.lower() for word in _WORD.findall(text)]
     allowed = {"had", "that", "very", "so", "really", "no", "ha", "knock"}
     return sum(a == b and a not in allowed for a, b in pairwise(words))
+
+
+def _crowded(spans: Sequence[WordSpan], text: str) -> int:
+    """Count neighbouring required words with at most one word between them."""
+    return sum(
+        a.word != b.word and len(_WORD.findall(text[a.end : b.start])) <= 1 for a, b in pairwise(spans)
+    )
 
 
 def _level_points(text: str, request: StoryRequest) -> float:

@@ -118,6 +118,9 @@ class TestBias:
         assert glued in quoted
         assert WordKeeper(plan).bias(0.9).keys() >= {capital, glued}
 
+    def test_a_word_is_not_asked_for_twice(self) -> None:
+        assert keeper_after(" They read it carefully", "carefully", "dog").bias(0.9) == {}
+
     def test_a_complete_form_is_not_pushed_on(self) -> None:
         form = CODEC.plain(" run")
         keeper = keeper_after(CODEC.decode(form), "run")
