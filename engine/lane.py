@@ -79,7 +79,7 @@ class Lane(ABC):
             self._changed.notify_all()
 
     def check_room(self, person: str | None) -> None:
-        """Raise Overloaded when the line is full, for all or for this person: cheaper than preparing a job."""
+        """Raise Overloaded when the line is full, for all or for this person: asked before a job is made."""
         with self._changed:
             full = len(self._waiting) >= self._max_waiting
             own = person is not None and self._waiting.of(person) >= self._max_waiting_of_one
