@@ -5,6 +5,7 @@ The only place that picks a backend. Imports torch and transformers when a model
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,8 @@ class LoadedModel:
 
 def load(card: ModelCard, *, device: str, threads: int) -> LoadedModel:
     """Load a model (blocking, seconds). Raises ModelRefused with a sentence when that can't be done."""
+    # Threads that spin while they wait made a step 50 times slower whenever another program was busy.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import torch
     from safetensors import SafetensorError
     from transformers.utils import logging as transformers_logging

@@ -24,9 +24,9 @@ Logits = npt.NDArray[np.float32]
 class StepBackend(Protocol):
     """A causal model with a cache of keys and values, one slot a row.
 
-    Slots are numbers from 0; the caller keeps them dense. What a slot holds is defined by the positions
-    stepped through it from 0 on; reusing a slot from position 0 forgets what it held. Not thread-safe:
-    one thread steps a backend.
+    Slots are numbers from 0; the caller keeps them dense and steps all running slots together: what a slot
+    that is left out holds is lost. What a slot holds is defined by the positions stepped through it from 0
+    on; reusing a slot from position 0 forgets what it held. Not thread-safe: one thread steps a backend.
     """
 
     vocab_size: int

@@ -101,6 +101,14 @@ def _places(rows: Ints, at: Ints) -> tuple[Ints, Ints]:
     return found, there
 
 
+def _accompanied(tokens: Ints, slots: Ints, positions: Ints) -> tuple[Ints, Ints, Ints]:
+    """Give a lone row company in the next slot, which is free: with several threads it would take another
+    kernel than a row among others."""
+    if len(tokens) > 1:
+        return tokens, slots, positions
+    return np.repeat(tokens, 2), np.array([slots[0], slots[0] + 1]), np.repeat(positions, 2)
+
+
 class TorchBackend:
     """Steps a loaded causal model; see `StepBackend`."""
 
@@ -126,9 +134,7 @@ class TorchBackend:
         parts: list[tuple[Ints, Logits]] = []
         if len(running):
             at = ends[running]
-            # With several threads a lone row takes another kernel than a row among others.
-            twice = np.repeat(at, 2) if len(at) == 1 else at
-            parts.append((at, self._decode(tokens[twice], slots[twice], positions[twice])[: len(at)]))
+            parts.append((at, self._decode(*_accompanied(tokens[at], slots[at], positions[at]))[: len(at)]))
         rounded = np.where(fresh, _round_up(lengths), 0)
         for length in np.unique(rounded[fresh]):
             chosen = np.flatnonzero(rounded == length)
