@@ -78,16 +78,21 @@ def draft_of(
 
 def complete(text: str, keep: int = 0) -> tuple[str, bool]:
     """Return `text` up to its last sentence end and whether there is one; `keep` characters stay."""
-    text = text.replace("\ufffd", "").rstrip()
+    text = clean(text).rstrip()
     end = last_sentence_end(text)
     if end and end >= keep:
         return text[:end], True
     return (text.rstrip(" ,;:-–—") + ".") if text else "", False
 
 
+def clean(text: str) -> str:
+    """Return `text` without what stands for broken characters."""
+    return text.replace("\ufffd", "")
+
+
 def title_of(title: str, text: str) -> str:
     """Return a clean title; the text's first words when the model gave none."""
-    cleaned = " ".join(title.replace("\ufffd", "").split()).strip(" .,;:-")
+    cleaned = " ".join(clean(title).split()).strip(" .,;:-")
     if not re.search(r"\w", cleaned):
         cleaned = " ".join(text.split()[:5]).strip(" .,;:!?\"'-")
     return cleaned[:MAX_TITLE_CHARS].strip() or "A story"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from engine.errors import InternalError
 from engine.sentences import sentence_ends
 from engine.telling import Telling
 
@@ -32,16 +33,18 @@ class Streamer:
 
     def next_text(self) -> str | None:
         """Return text that may be shown now ('' when none), None when what was written is unsuitable."""
-        text = self.telling.shown_text(self.tokens)
+        title, text = self.telling.written(self.tokens)
         end = max((end for end in sentence_ends(text) if end < len(text)), default=0)
         if end <= len(self.shown):
             return ""
-        if not self.suitable(text[:end]):
+        if not self.suitable(f"{title}\n{text[:end]}"):
             return None
         delta, self.shown = text[len(self.shown) : end], text[:end]
         self.accepted = len(self.tokens) - 1
         return delta
 
     def rest(self, text: str) -> str:
-        """Return what is left to show of the final text."""
+        """Return what is left to show of the final text. Raises InternalError if it isn't what was shown."""
+        if not text.startswith(self.shown):
+            raise InternalError("The story came out other than it was shown.")
         return text[len(self.shown) :]

@@ -15,7 +15,7 @@ from engine.guiding import MAX_TITLE_TOKENS, StoryGuide, StoryPlan
 from engine.jobs import Job, JobEvent, RowPlan, RowResult, RowSettings
 from engine.loading import DEFAULT_CONTEXT, LoadedModel
 from engine.schema import MAX_SEED, Decoding, Kind, PlainRequest, StoryRequest
-from engine.scoring import Draft, draft_of
+from engine.scoring import Draft, clean, draft_of
 
 SEEDED_ROWS = 8
 ROUND_STREAMS = 1024
@@ -78,13 +78,14 @@ class Telling:
             for row in rows
         ]
 
-    def shown_text(self, tokens: Sequence[int]) -> str:
-        """Return the story text of a row so far; `tokens` follow the prefix."""
+    def written(self, tokens: Sequence[int]) -> tuple[str, str]:
+        """Return title and text of a row so far; `tokens` follow the prefix."""
         ids = [*self.prefix, *tokens]
         opens = self.model.family.text_token(self.model.codec, self.request)
         if opens is not None and opens not in ids:
-            return ""
-        return self.model.family.parse(ids, self.model.codec, self.request).text
+            return "", ""
+        parsed = self.model.family.parse(ids, self.model.codec, self.request)
+        return parsed.title, clean(parsed.text)
 
 
 def prepare(request: StoryRequest, model: LoadedModel, *, keep_words: bool = True) -> Telling:
@@ -108,7 +109,7 @@ def prepare(request: StoryRequest, model: LoadedModel, *, keep_words: bool = Tru
     decoding = decoding.model_copy(update={"max_new_tokens": budget, "num_beams": beams})
     plan = StoryPlan(
         vocabulary=model.vocabulary,
-        words=WordForms(kept, codec.plain),
+        words=WordForms(kept, _encoder(model)),
         end_ids=model.end_ids,
         banned=family.banned_tokens(codec),
         title_end=title_end,
@@ -121,6 +122,14 @@ def prepare(request: StoryRequest, model: LoadedModel, *, keep_words: bool = Tru
         rows = 1 if beams == 1 else min(request.n_candidates or beams, beams)
     seed = new_seed() if request.seed is None else request.seed
     return Telling(request, model, decoding, seed, rows, prompt, budget + title, lambda: StoryGuide(plan))
+
+
+def _encoder(model: LoadedModel) -> Callable[[str], Sequence[int]]:
+    """Return what turns a form into tokens; some tokenizers put a space before every text by themselves."""
+    codec = model.codec
+    if not model.vocabulary.text(codec.plain("a")).startswith(" "):
+        return codec.plain
+    return lambda form: codec.plain(form[1:]) if form.startswith(" ") else []
 
 
 def _check(request: StoryRequest, model: LoadedModel) -> None:

@@ -107,11 +107,11 @@ async def refusal(service: StoryService, **request: Any) -> ErrorEvent:
     return events[-1]
 
 
-def typist(*texts: str) -> ScriptedBackend:
+def typist(*texts: str, title: str = " Home") -> ScriptedBackend:
     """Return a backend that writes the texts, one a prompt in turn, the last one again and again."""
     opens, end = CODEC.control("<story>"), CODEC.control("<eos>")
     scripts = [[*CODEC.plain(text), end] for text in texts]
-    title = CODEC.plain(" Home")[0]
+    titled = [*CODEC.plain(title), opens]
     seen = [-1]
 
     def script(prompt: Sequence[int], written: Sequence[int]) -> int:
@@ -120,7 +120,7 @@ def typist(*texts: str) -> ScriptedBackend:
         text = list(written)
         if opens not in prompt:
             if opens not in text:
-                return opens if text else title
+                return titled[min(len(text), len(titled) - 1)]
             text = text[text.index(opens) + 1 :]
         return scripts[seen[0]][min(len(text), len(scripts[seen[0]]) - 1)]
 
@@ -169,12 +169,12 @@ class TestAnswers:
         assert result.text
 
     async def test_word_keeping_over_many_requests(self, service: StoryService) -> None:
-        asked = [["dog", "umbrella"], ["look after", "child"], ["Zogg"], ["run", "sea", "happy", "猫"]]
+        asked = [["dog", "umbrella"], ["look after", "child"], ["Zogg"], ["run", "sea", "happy", "Zoë"]]
         results = await asyncio.gather(*(story(service, words=words, n_candidates=4) for words in asked))
         assert [result.words_missed for result in results] == [[], [], [], []]
 
     async def test_control_tokens_typed_by_a_learner_are_text(self, service: StoryService) -> None:
-        result = await story(service, words=["<eos>"], opening="He wrote <eos> on <story> it.", seed=2)
+        result = await story(service, words=["wrote"], opening="He wrote <eos> on <story> it.", seed=2)
         assert result.text.startswith("He wrote <eos> on <story> it.")
         assert result.words_missed == []
 
@@ -341,6 +341,14 @@ class TestStreaming:
         last = events[-1]
         assert isinstance(last, DoneEvent)
         assert last.result.text == shown
+
+    async def test_an_unsuitable_title_shows_nothing(self, open_service: Open) -> None:
+        backend = typist(" x", " The dog ran home. It slept.", title=" porn")
+        service = await open_service(backend)
+        events = await events_of(service, n_candidates=1)
+        assert not any(isinstance(event, TextEvent) for event in events)
+        assert isinstance(events[-1], ErrorEvent)
+        assert events[-1].code is ErrorCode.UNSUITABLE_STORY
 
     async def test_an_error_comes_when_every_try_is_unsuitable(self, open_service: Open) -> None:
         service = await open_service(typist(" They watched porn. Then it slept. Then it ran."))
