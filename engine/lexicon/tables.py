@@ -59,7 +59,11 @@ def headwords(form: str) -> tuple[str, ...]:
 @lru_cache(maxsize=16384)
 def cefr_parts(word: str) -> dict[str, float]:
     """Return cefrpy's levels (1.0 = A1 … 6.0 = C2) of a lower-case word by part of speech. Read only."""
-    found: dict[str, float] = _cefr().get_pos_level_dict_for_word(word, True, True)
+    try:
+        found: dict[str, float] = _cefr().get_pos_level_dict_for_word(word, True, True)
+    except IndexError:
+        # cefrpy's search runs off its table behind the last of its longest words (25 letters).
+        return {}
     return found
 
 

@@ -75,3 +75,9 @@ def test_any_text_is_measured(text: str, asked: Level | None) -> None:
     report = level_report(text, asked)
     assert report.asked is asked
     assert all(hard.word in text.lower() for hard in report.hard_words)
+
+
+def test_a_word_behind_the_last_of_the_longest_has_no_level() -> None:
+    """cefrpy's binary search leaves its table there: seen as an IndexError in a model's gibberish."""
+    assert level("yihidztfljcffiqfviuwjowkp") is None
+    assert level_report("He said yihidztfljcffiqfviuwjowkp to us.", None).share_above == 0
