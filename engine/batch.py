@@ -15,7 +15,7 @@ import structlog
 from engine.backends.base import Ints, Logits, StepBackend
 from engine.decoding import RowMemory, sample
 from engine.errors import EngineError, InternalError
-from engine.jobs import Drawn, End, Failed, Finished, Job, JobEvent, RowPlan, RowResult
+from engine.jobs import Bias, Drawn, End, Failed, Finished, Job, JobEvent, RowPlan, RowResult
 
 _log = structlog.get_logger("engine")
 
@@ -69,6 +69,26 @@ class _Row:
     @property
     def stale(self) -> bool:
         return self.work.ended or self.work.job.cancelled
+
+    def bias(self) -> Bias | None:
+        """Ask the guide; one that raises costs its job, no others."""
+        try:
+            return self.plan.guide.bias() if self.plan.guide else None
+        except Exception:
+            self._blame()
+            return None
+
+    def observe(self, token: int) -> bool:
+        """Tell the guide; true ends the row."""
+        try:
+            return self.plan.guide is not None and self.plan.guide.observe(token)
+        except Exception:
+            self._blame()
+            return True
+
+    def _blame(self) -> None:
+        _log.exception("a guide failed")
+        self.work.fail(InternalError("The storyteller stumbled over this request."))
 
 
 class Batch:
@@ -153,7 +173,7 @@ class Batch:
 
     def _draw(self, logits: Logits) -> None:
         rows = self._rows
-        biases = [row.plan.guide.bias() if row.plan.guide else None for row in rows]
+        biases = [row.bias() for row in rows]
         drawn = sample(logits, [row.memory for row in rows], biases)
         now = time.monotonic()
         ended = []
@@ -176,7 +196,7 @@ class Batch:
             row.work.emit(Drawn(token))
         if token in job.end_ids:
             return End.TOKEN
-        if row.plan.guide and row.plan.guide.observe(token):
+        if row.observe(token):
             return End.GUIDE
         full = len(result.tokens) >= job.max_new_tokens or row.position >= self._backend.context
         return End.LENGTH if full else None

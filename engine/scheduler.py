@@ -17,7 +17,8 @@ from engine.jobs import Started
 from engine.lane import Lane
 
 ROWS_BY_LOAD = (8, 4, 2, 1)
-PROMPTS_PER_STEP = 8
+# Prompt tokens that may join at one step: more would hold up the running rows, and the heartbeat.
+PROMPT_TOKENS_PER_STEP = 256
 
 _log = structlog.get_logger("engine")
 
@@ -64,21 +65,28 @@ class Scheduler(Lane):
     def _admit(self) -> None:
         """Give free rows to those in line; a job larger than what is free begins with a part of its rows."""
         free = self._max_rows - self.running_rows
-        for _ in range(PROMPTS_PER_STEP):
+        room = PROMPT_TOKENS_PER_STEP
+        while room > 0 and free > 0:
             with self._changed:
                 work = self._waiting.peek()
-                if work is None or free <= 0:
+                if work is None:
                     return
                 if work.rows is None:
                     work.rows = rows_by_load(free, self._max_rows, len(self._waiting) - 1)
                 count = min(free, work.rows - work.started)
                 if work.started + count == work.rows:
                     self._waiting.pop()
+            room -= max(1, len(work.job.prompt))
             if work.job.cancelled or work.ended:
                 continue
             if not work.started:
                 work.began = time.monotonic()
                 work.emit(Started(work.rows))
             backend = cast(StepBackend, work.job.backend)
-            self._batches.setdefault(id(backend), Batch(backend)).add(work, count)
+            batch = self._batches.setdefault(id(backend), Batch(backend))
+            try:
+                batch.add(work, count)
+            except Exception:
+                _log.exception("planning rows failed", rows=count)
+                work.fail(InternalError("The storyteller stumbled over this request."))
             free -= count

@@ -154,6 +154,33 @@ class TestFaults:
         assert isinstance(again_log.wait(), Finished)
         assert scheduler.running_rows == 0
 
+    @pytest.mark.parametrize("method", ["plan", "bias", "observe"])
+    def test_a_bug_in_one_request_costs_no_other(
+        self, scheduler: Scheduler, backend: ScriptedBackend, method: str
+    ) -> None:
+        class Broken:
+            def bias(self) -> Bias | None:
+                return None if method == "observe" else 1 / 0  # type: ignore[return-value]
+
+            def observe(self, token: int) -> bool:
+                return bool(1 / 0)
+
+            def fork(self) -> Broken:
+                return self
+
+        def plan(index: int) -> RowPlan:
+            return RowPlan(GREEDY, 0, index, Broken()) if method != "plan" else 1 / 0  # type: ignore[return-value]
+
+        good, good_log = make_job(backend, 20)
+        bad, bad_log = make_job(backend, 5, plan=plan)
+        scheduler.submit(good)
+        scheduler.submit(bad)
+        bad_log.wait()
+        assert bad_log.failure is not None
+        assert bad_log.failure.error.code is ErrorCode.INTERNAL
+        good_log.wait()
+        assert len(good_log.results[0].tokens) == 21
+
     def test_nan_fails_only_its_row(self, scheduler: Scheduler, backend: ScriptedBackend) -> None:
         bad, bad_log = make_job(backend, fault=NAN)
         good, good_log = make_job(backend, 10)
