@@ -23,7 +23,7 @@ $(VENV)/.chat: $(BIN)/pip pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.chat
-	@$(PIP) --editable '.[train,dev]' </dev/null >&2
+	@$(PIP) --editable '.[train,dev,postgres]' </dev/null >&2
 	@touch $@
 
 chat: $(VENV)/.chat ## Chat with the storyteller in the terminal
