@@ -77,7 +77,11 @@ def engine_process(supervisor: Supervisor) -> psutil.Process:
 
 
 @pytest.mark.parametrize("how", ["killed", "frozen", "blocked", "decoding hung"])
-async def test_an_engine_that_dies_or_hangs_is_started_again(address: EngineAddress, how: str) -> None:
+async def test_an_engine_that_dies_or_hangs_is_started_again(
+    address: EngineAddress, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if how == "blocked":
+        monkeypatch.setattr("bot.supervisor.SILENT_SECONDS", 1)
     async with supervised(address) as (supervisor, client, _):
         await answering(client)
         broken = engine_process(supervisor)

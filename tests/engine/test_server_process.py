@@ -11,7 +11,9 @@ import httpx
 import pytest
 
 from engine.client import EngineClient
+from engine.config import EngineSettings
 from engine.schema import Decoding, DoneEvent, ErrorEvent, StoryRequest
+from engine.serving import ServeError, listen
 from tests.engine.running import Spawned, environment, spawned
 
 LONG = StoryRequest(decoding=Decoding(max_new_tokens=512))
@@ -42,13 +44,14 @@ async def test_health_before_and_after_loading() -> None:
 async def test_an_idle_engine_ends_at_once() -> None:
     async with spawned(environment()) as engine:
         await ready(engine)
-        engine.process.terminate()
+        engine.process.send_signal(signal.SIGINT)
         assert await ended(engine, within=4) == 0
 
 
-async def test_an_engine_ends_while_loading() -> None:
-    async with spawned(environment(scripted_load_seconds=60)) as engine:
-        engine.process.send_signal(signal.SIGINT)
+async def test_an_engine_ends_with_its_parent_even_while_loading() -> None:
+    async with spawned(environment(scripted_load_seconds=60), "--stop-with-parent") as engine:
+        assert engine.process.stdin is not None
+        engine.process.stdin.close()
         assert await ended(engine, within=4) == 0
 
 
@@ -100,14 +103,6 @@ async def test_a_second_signal_ends_at_once() -> None:
         await events.aclose()
 
 
-async def test_the_end_of_its_parent_ends_it() -> None:
-    async with spawned(environment(), "--stop-with-parent") as engine:
-        await ready(engine)
-        assert engine.process.stdin is not None
-        engine.process.stdin.close()
-        assert await ended(engine, within=4) == 0
-
-
 async def test_a_taken_port_is_said_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -117,11 +112,15 @@ async def test_a_taken_port_is_said_in_one_line() -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
-async def test_no_token_no_way_in_from_outside(host: str) -> None:
-    async with spawned(environment(host=host)) as engine:
-        assert await ended(engine, within=4) == 78
-    (line,) = engine.lines
-    assert "WORDTALE_ENGINE_TOKEN" in line
+def test_no_token_no_way_in_from_outside(host: str) -> None:
+    with pytest.raises(ServeError, match="WORDTALE_ENGINE_TOKEN") as refused:
+        listen(EngineSettings(_env_file=None, host=host, port=0, token=None))
+    assert refused.value.code == 78
+
+
+def test_an_address_that_is_not_ours_is_said() -> None:
+    with pytest.raises(ServeError, match=r"can't listen on 192\.0\.2\.1:0: "):
+        listen(EngineSettings(_env_file=None, host="192.0.2.1", port=0, token="t"))
 
 
 async def test_with_a_token_other_addresses_are_allowed() -> None:

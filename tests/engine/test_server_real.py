@@ -16,8 +16,8 @@ import pytest
 from typer.testing import CliRunner
 
 from engine.client import EngineClient
-from engine.errors import ModelUnknown, Overloaded, UnsuitableWords
-from engine.schema import Decoding, DoneEvent, ErrorEvent, Length, PlainRequest, StoryRequest
+from engine.errors import ModelUnknown, Overloaded, ShuttingDown, UnsuitableWords
+from engine.schema import Decoding, DoneEvent, ErrorEvent, Length, PlainRequest, StoryRequest, StoryResult
 from tests import tiny_model
 
 ROWS = 8
@@ -176,8 +176,8 @@ def test_a_model_is_added_by_command(models: Path, monkeypatch: pytest.MonkeyPat
 async def test_a_busy_engine_ends_within_eight_seconds(
     client: EngineClient, process: tuple[subprocess.Popen[bytes], str]
 ) -> None:
-    events = client.stream(story(1, tokens=512, n=ROWS))
-    waiting = [asyncio.create_task(client.story(story(number, tokens=512, n=ROWS))) for number in range(8)]
+    events = client.stream(story(1, tokens=200, n=ROWS))
+    waiting = [asyncio.create_task(client.story(story(number, tokens=64, n=ROWS))) for number in range(4)]
     async with asyncio.timeout(20):
         while not await gauge(client, "queue_depth"):
             await asyncio.sleep(0.02)
@@ -185,6 +185,7 @@ async def test_a_busy_engine_ends_within_eight_seconds(
     process[0].terminate()
     last = [event async for event in events][-1]
     assert isinstance(last, DoneEvent) or (isinstance(last, ErrorEvent) and last.code == "shutting_down")
-    await asyncio.gather(*waiting, return_exceptions=True)
+    ends = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(end, StoryResult | ShuttingDown) for end in ends)
     assert await asyncio.to_thread(process[0].wait, 10) == 0
     assert time.monotonic() - began < 8.5
