@@ -27,6 +27,8 @@ ABOVE_LEVEL = 40.0
 LEVEL_TOLERANCE = 0.05
 REPEATED = 30.0
 STUTTER = 3.0
+# Points off, per share of words that are a content word's third use or later ("the cake ate the cake").
+WORN = 60.0
 # For two of the words side by side, as in a list.
 CROWDED = 4.0
 LENGTH_OFF = 0.1
@@ -36,6 +38,7 @@ FLUENCY = 3.0
 
 MIN_STORY_WORDS = 12
 NGRAM = 4
+WORN_LETTERS = 4
 _WORD = re.compile(r"[\w'’-]+")
 _LOWER_BOUND = {Length.SHORT: MIN_STORY_WORDS, Length.MEDIUM: 50, Length.LONG: 90}
 
@@ -69,6 +72,7 @@ def draft_of(
         - _level_points(text, request)
         - REPEATED * repeated_share(text)
         - STUTTER * _stutters(text)
+        - WORN * worn_share(text)
         - CROWDED * _crowded(spans, text)
         - _length_points(text, request)
         + FLUENCY * row.logprob / max(1, len(row.tokens))
@@ -109,6 +113,16 @@ def repeated_share(text: str) -> float:
     grams = Counter(tuple(words[i : i + NGRAM]) for i in range(len(words) - NGRAM + 1))
     total = sum(grams.values())
     return (total - len(grams)) / total if total else 0.0
+
+
+def worn_share(text: str) -> float:
+    """Return the share of words that are the third use or later of a word of four letters or more, 0 … 1.
+
+    Names may come as often as they like.
+    """
+    words = _WORD.findall(text)
+    counts = Counter(word for word in words if len(word) >= WORN_LETTERS and word.islower())
+    return sum(max(0, count - 2) for count in counts.values()) / len(words) if words else 0.0
 
 
 def _stutters(text: str) -> int:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.jobs import RowResult
 from engine.prompts import Codec, family_for
 from engine.schema import Level, StoryRequest
-from engine.scoring import Draft, best_of, complete, draft_of, repeated_share, title_of
+from engine.scoring import Draft, best_of, complete, draft_of, repeated_share, title_of, worn_share
 from tests import tiny_model
 
 CODEC = Codec(tiny_model.tokenizer())
@@ -100,3 +102,27 @@ def test_repeated_share() -> None:
     assert repeated_share("one two three four five") == 0
     assert repeated_share("a b c d a b c d") == pytest.approx(1 / 5)
     assert repeated_share("") == 0
+
+
+WORN = (
+    "The cake said that it would make the cake, and the cake would not be eaten. "
+    "The cake went on, and the cake had to be eaten before the cake was empty."
+)
+FRESH = (
+    "Paul put bread in the oven and read a book. His neighbour knocked, and they ate it together with honey."
+)
+
+
+def test_a_word_used_again_and_again_costs() -> None:
+    assert worn_share(WORN) > 0.1
+    assert worn_share(FRESH) == 0
+
+
+def test_names_and_short_words_may_come_as_often_as_they_like() -> None:
+    assert worn_share("Maria and Maria saw Maria, and she and she and she saw her.") == 0
+
+
+@given(st.text(max_size=300))
+def test_shares_are_shares_of_any_text(text: str) -> None:
+    assert 0 <= worn_share(text) <= 1
+    assert 0 <= repeated_share(text) <= 1
