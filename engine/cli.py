@@ -188,3 +188,7 @@ bench_app = typer.Typer(
 @bench_app.callback()
 def _bench() -> None:
     """Figures: word coverage, content filter, latency; the sample stories."""
+    from engine import logging
+
+    # Figures go to standard output, alone.
+    logging.configure("warning")

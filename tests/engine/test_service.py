@@ -16,7 +16,7 @@ import engine.lane
 from engine.config import EngineSettings
 from engine.errors import EngineError
 from engine.loading import LoadedModel, load
-from engine.prompts import Codec
+from engine.prompts import Codec, Storyteller
 from engine.registry import ModelCard
 from engine.schema import (
     Decoding,
@@ -138,7 +138,7 @@ class TestAnswers:
         assert all(result.text[span.start : span.end] == span.form for span in result.spans)
         assert (result.model, result.model_version, result.seed, result.n) == ("storyteller", "tiny-1", 4, 8)
         assert (result.request_id, result.candidates) == ("r1", None)
-        assert result.decoding.temperature == 0.8
+        assert result.decoding.temperature == Storyteller.decoding.temperature
         assert result.decoding.max_new_tokens == 40
         assert result.timing.tokens > 8
         assert result.timing.total_ms >= result.timing.first_text_ms >= result.timing.queued_ms >= 0
