@@ -112,6 +112,8 @@ class StoryService:
         lane = self._lane(model, plain.decoding.num_beams)
         rows = (await self._run(lambda sink: plain.job(deadline, sink), lane)).rows
         text = await asyncio.to_thread(model.codec.decode, rows[0].tokens)
+        if not request.prompt.strip() or request.prompt[-1].isspace():
+            text = text.lstrip()
         return PlainResult(
             text=request.prompt + text,
             model=model.card.name,

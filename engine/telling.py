@@ -183,7 +183,7 @@ def prepare_plain(request: PlainRequest, model: LoadedModel) -> Continuation:
     """Encode a plain prompt (not for the event loop). Raises InvalidRequest when it is too long."""
     decoding = request.decoding.over(model.family.decoding)
     seed = new_seed() if request.seed is None else request.seed
-    prompt = model.codec.plain(request.prompt) or sorted(model.end_ids)[:1] or [0]
+    prompt = model.family.encode_plain(model.codec, request.prompt)
     room = (model.card.context or DEFAULT_CONTEXT) - len(prompt)
     if room < 1:
         raise InvalidRequest("That prompt is too long for this model.")

@@ -49,6 +49,11 @@ class PromptFamily(ABC):
         """Return the words that a model of this family has no letters for; none by default."""
         return []
 
+    def encode_plain(self, codec: Codec, prompt: str) -> list[int]:
+        """Return the ids from which a model goes on with `prompt` alone; from its end token if empty."""
+        end = self.end_token(codec)
+        return codec.plain(prompt) or [0 if end is None else end]
+
     def text_token(self, codec: Codec, request: StoryRequest) -> int | None:
         """Id that opens the story text when the model first writes a title, None when it starts at once."""
         return None

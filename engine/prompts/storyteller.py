@@ -125,6 +125,12 @@ class Storyteller(PromptFamily):
             ids += codec.plain(" " + normalise(request.opening))
         return ids
 
+    def encode_plain(self, codec: Codec, prompt: str) -> list[int]:
+        start = [codec.control(BOS), codec.control(TEXT_KIND), codec.control(STORY)]
+        # Every text was learned with a space before its first word and none at its end.
+        text = normalise(prompt)
+        return [*start, *codec.plain(" " + text)] if text else start
+
     def text_token(self, codec: Codec, request: StoryRequest) -> int | None:
         writes_title = request.kind is Kind.STORY and not request.title and not request.opening
         return codec.control(STORY) if writes_title else None

@@ -72,6 +72,14 @@ def test_a_parent_is_given_as_source_and_cut_at_a_sentence(kind: Kind) -> None:
     assert cut.startswith("A very long")
 
 
+def test_plain_text_starts_as_every_text_did_in_training() -> None:
+    """A bare space, as seed B's first step asks for, once gave nothing but spaces."""
+    start = FAMILY.encode_plain(CODEC, " ")
+    assert control(start) == start
+    assert FAMILY.encode_plain(CODEC, "") == start
+    assert FAMILY.encode_plain(CODEC, "One day ") == [*start, *CODEC.plain(" One day")]
+
+
 def test_letters_that_the_model_knows() -> None:
     fine = ["Tom", "look after", "José", "3D", "rock’n’roll", "well-known", "Mr. Smith"]
     assert FAMILY.unwritable(fine) == []
