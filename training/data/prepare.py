@@ -55,15 +55,19 @@ def _fit(document: Document) -> Document | None:
     return document
 
 
+def _digest(document: Document) -> bytes:
+    """Return what tells a text from all others; a "harder" retelling may repeat its original's text."""
+    kind = "story" if document.kind == "text" else document.kind
+    return hashlib.sha256(f"{kind} {document.text.lower()}".encode()).digest()
+
+
 def _kept(source: Source, corpus: Path, seen: set[bytes], card: SourceCard) -> Iterator[Document]:
     for document in source.read(corpus / source.folder):
         fit = _fit(document)
         if fit is None:
             card.refused += 1
             continue
-        # A retelling "harder" has the text of its original: the kind belongs to the key.
-        key = f"{'story' if fit.kind == 'text' else fit.kind} {fit.text.lower()}"
-        digest = hashlib.sha256(key.encode()).digest()
+        digest = _digest(fit)
         if digest in seen:
             card.duplicates += 1
             continue
@@ -91,8 +95,7 @@ def prepare(corpus: Path, out: Path, report: Callable[[str], None]) -> list[Sour
         path = document_path(out, source.name)
         if source.name in cards and path.exists():
             for document in read_documents(path):
-                key = f"{'story' if document.kind == 'text' else document.kind} {document.text.lower()}"
-                seen.add(hashlib.sha256(key.encode()).digest())
+                seen.add(_digest(document))
             report(f"{source.name}: prepared before")
             continue
         card = SourceCard(source.name, source.licence, source.credit, 0, 0, 0, 0, 0)
