@@ -16,34 +16,35 @@ from engine.config import EngineSettings
 from engine.schema import DoneEvent, ErrorEvent, Genre, Length, Level, StoryRequest, StoryResult
 from engine.service import StoryService
 
-FIRST_SEED = 1001
-# None of these word lists was looked at with its story while the model or its decoding was tuned.
+FIRST_SEED = 2001
+# Word lists and seeds were fixed after the last change to the model and its decoding. Whoever reads these
+# stories and then tunes anything gives both anew.
 WORDS: tuple[tuple[str, ...], ...] = (
-    ("Tom", "dinner"),
-    ("bridge", "promise"),
-    ("Maria", "ticket", "rain"),
-    ("window",),
-    ("doctor", "laugh"),
-    ("Ivan", "snow", "borrow"),
-    ("island", "secret"),
-    ("bread", "early", "neighbour"),
+    ("Nina", "lunch"),
+    ("mountain", "map"),
+    ("Pavel", "shoes", "wind"),
+    ("mirror",),
+    ("nurse", "whisper"),
+    ("Leo", "winter", "lend"),
+    ("lake", "gift"),
+    ("cheese", "late", "uncle"),
     (),
-    ("camera", "hide"),
-    ("Yuki", "river", "brave"),
-    ("phone", "angry"),
-    ("look after", "cat"),
-    ("train", "wrong", "hat", "smile"),
-    ("teacher", "mistake"),
-    ("night", "voice"),
-    ("Omar", "boat"),
-    ("cake", "sister", "forget"),
-    ("robot", "garden"),
-    ("money", "honest"),
+    ("clock", "steal"),
+    ("Hana", "forest", "lonely"),
+    ("radio", "funny"),
+    ("give up", "horse"),
+    ("airport", "empty", "coat", "cry"),
+    ("student", "answer"),
+    ("morning", "noise"),
+    ("Samir", "bicycle"),
+    ("egg", "brother", "remember"),
+    ("computer", "tree"),
+    ("price", "polite"),
 )
 
 
 def requests() -> list[StoryRequest]:
-    """Return the forty requests: every word list twice, genres and levels in turn, seeds 1001 to 1040."""
+    """Return the forty requests: every word list twice, genres and levels in turn, seeds 2001 to 2040."""
     genres, levels, lengths = list(Genre), list(Level), (Length.SHORT, Length.MEDIUM)
     return [
         StoryRequest(
