@@ -19,5 +19,6 @@ class TrainingSettings(BaseSettings):
         Path(user_data_dir("wordtale")) / "training", description="prepared data, tokenizer, checkpoints"
     )
     threads: int | None = Field(None, ge=1, description="CPU threads; every core when not set")
+    compile: bool = Field(True, description="compile the network where there is a C++ compiler")
     save_seconds: float = Field(300, gt=0, description="time between checkpoints")
     evaluate_seconds: float = Field(1200, gt=0, description="time between held-out figures")

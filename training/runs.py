@@ -112,7 +112,7 @@ def open_stage(
         settings_of_stage,
         folder=settings.folder / stage,
         data=data_folder(settings),
-        machine=detect(settings.threads),
+        machine=detect(settings.threads, compile_network=settings.compile),
         context=recipe.model.context,
         tokens_before=before,
         report=report,

@@ -65,6 +65,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several processes of torch with two threads each starve one another."""
     monkeypatch.setenv("WORDTALE_TRAINING_THREADS", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("WORDTALE_TRAINING_COMPILE", "0")
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,13 @@ RUN = [sys.executable, "-c", "from training.cli import app; app()"]
 def command(folder: Path, recipe: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*RUN, *arguments, "--folder", str(folder), "--recipe", str(recipe)],
-        env={**os.environ, "WORDTALE_TRAINING_THREADS": "1", "OMP_NUM_THREADS": "1", **environment},
+        env={
+            **os.environ,
+            "WORDTALE_TRAINING_THREADS": "1",
+            "WORDTALE_TRAINING_COMPILE": "0",
+            "OMP_NUM_THREADS": "1",
+            **environment,
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -128,10 +128,12 @@ def _plots(folder: Path) -> Iterator[Document]:
 
 
 def _world_stories(folder: Path) -> Iterator[Document]:
-    # One shard of four: each covers all countries, and the stories are much alike.
-    for row in _records(folder / "stories_0.jsonl.gz"):
-        for passage in passages(row["text"]):
-            yield Document("gpt_stories_world", "text", passage, row["id"])
+    # Two shards of four: each covers all countries, and the stories are much alike.
+    for shard in ("stories_0", "stories_1"):
+        path = folder / f"{shard}.jsonl.gz"
+        for row in _records(path) if path.exists() else ():
+            for passage in passages(row["text"]):
+                yield Document("gpt_stories_world", "text", passage, row["id"])
 
 
 def _childrens_books(folder: Path) -> Iterator[Document]:
