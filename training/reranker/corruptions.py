@@ -41,15 +41,14 @@ _PRONOUNS = {
     "we": "they",
 }
 # Words that hold a sentence together: exchanging them breaks grammar rather than sense.
-_CLOSED = frozenset(
-    """
-    about after again all also and any are because been before but came can could did does down each
-    even ever every for from get goes got had has have her here him his how into its just like made many
-    more most much must not now off one only onto other our out over own said same she should some still
-    such than that the their them then there these they this those through too two under until upon very
-    was well went were what when where which while who why will with would you your
-    """.split()
-)
+_CLOSED_WORDS = """
+about after again all also and any are because been before but came can could did does down each
+even ever every for from get goes got had has have her here him his how into its just like made many
+more most much must not now off one only onto other our out over own said same she should some still
+such than that the their them then there these they this those through too two under until upon very
+was well went were what when where which while who why will with would you your
+"""
+_CLOSED = frozenset(_CLOSED_WORDS.split())
 
 
 def split(text: str) -> list[str]:
