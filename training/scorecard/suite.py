@@ -19,7 +19,7 @@ from engine.lexicon import is_name
 from engine.schema import Genre, Length, Level, StoryRequest
 
 SUITE = Path(__file__).parent / "suite.jsonl"
-SUITE_SHA256 = "1b98b1e675883605c7a9b89a99dce62cb39d142c42ac011d67e14a6eb7b8d804"
+SUITE_SHA256 = "95674c5b280fb7a963508a852ab84941febac53fa61b7c19a7f69fb1b43add89"
 REQUESTS = 200
 SEED = 20261121
 
@@ -73,11 +73,14 @@ def word_set(words: Sequence[str]) -> frozenset[str]:
 
 
 def draw(
-    levels: dict[str, Level], parts: dict[str, str], taken: Collection[frozenset[str]]
+    levels: dict[str, Level],
+    parts: dict[str, str],
+    taken: Collection[frozenset[str]],
+    titles: Collection[str],
 ) -> list[StoryRequest]:
     """Return the requests: a function of the word list (level and part of speech of each word) alone.
 
-    Word sets in `taken`, which training has, are drawn anew.
+    Word sets in `taken` and `titles` (lower case), which training has, are drawn anew.
     """
     chance = random.Random(SEED)
     used = set(taken)
@@ -96,7 +99,9 @@ def draw(
         frame = chance.random()
         request = StoryRequest(genre=genre, level=level, length=_one_of(chance, LENGTHS), words=words)
         if frame < FRAME_SHARE:
-            request.title = chance.choice(TITLES).format(chance.choice(pool["noun"]).title())
+            request.title = _title(chance, pool["noun"])
+            while request.title.lower() in titles:
+                request.title = _title(chance, pool["noun"])
         elif frame < 2 * FRAME_SHARE:
             name = next((word for word in words if is_name(word)), chance.choice(NAMES))
             request.opening = chance.choice(OPENINGS).format(name)
@@ -106,6 +111,10 @@ def draw(
 
 def _one_of(chance: random.Random, weights: Mapping[Choice, int]) -> Choice:
     return chance.choices(list(weights), list(weights.values()))[0]
+
+
+def _title(chance: random.Random, nouns: Sequence[str]) -> str:
+    return chance.choice(TITLES).format(chance.choice(nouns).title())
 
 
 def _words(chance: random.Random, pool: dict[str, list[str]]) -> list[str]:
@@ -131,9 +140,9 @@ def _word_list(path: Path) -> Iterator[tuple[str, Level, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             word, band, part = row["headword"].split("/")[0], row["CEFR"], row["pos"]
-            if part in PARTS and band in set(Level) and _PLAIN_WORD.fullmatch(word):
-                if suitable.check_words([word], True) is None:
-                    yield word, Level(band), part
+            fits = part in PARTS and band in set(Level) and _PLAIN_WORD.fullmatch(word)
+            if fits and suitable.check_words([word], True) is None:
+                yield word, Level(band), part
 
 
 def main() -> None:
@@ -152,13 +161,10 @@ def main() -> None:
     for word, level, part in _word_list(options.word_list):
         levels.setdefault(word, level)
         parts.setdefault(word, part)
-    taken = {
-        word_set(document.words)
-        for path in options.data.glob("*.jsonl")
-        for document in read_documents(path)
-        if document.words
-    }
-    lines = [request.model_dump_json(exclude_defaults=True) for request in draw(levels, parts, taken)]
+    documents = [d for path in sorted(options.data.glob("*.jsonl")) for d in read_documents(path)]
+    taken = {word_set(document.words) for document in documents if document.words}
+    titles = {document.title.lower() for document in documents if document.title}
+    lines = [request.model_dump_json(exclude_defaults=True) for request in draw(levels, parts, taken, titles)]
     options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
