@@ -45,7 +45,11 @@ _LOWER_BOUND = {Length.SHORT: MIN_STORY_WORDS, Length.MEDIUM: 50, Length.LONG: 9
 
 @dataclass(frozen=True)
 class Draft:
-    """One candidate: its text ends at the end of a sentence; `score` is comparable within a request."""
+    """One candidate: its text ends at the end of a sentence; `score` is comparable within a request.
+
+    `logprob` is the mean a token, in nats; `cut` says that words after the last sentence were taken off;
+    `logit` is the learned scorer's, None where none has read the draft.
+    """
 
     index: int
     title: str
@@ -53,6 +57,9 @@ class Draft:
     used: list[str]
     missed: list[str]
     score: float
+    logprob: float = 0.0
+    cut: bool = False
+    logit: float | None = None
 
 
 def draft_of(
@@ -65,6 +72,8 @@ def draft_of(
     found = {span.word for span in spans}
     used = [word for word in request.words if word in found]
     missed = [word for word in request.words if word not in found]
+    cut = not whole or len(text) < len(parsed.text.rstrip())
+    logprob = row.logprob / max(1, len(row.tokens))
     score = (
         -MISSING_WORD * len(missed)
         - (0.0 if whole else NO_SENTENCE)
@@ -75,9 +84,9 @@ def draft_of(
         - WORN * worn_share(text)
         - CROWDED * _crowded(spans, text)
         - _length_points(text, request)
-        + FLUENCY * row.logprob / max(1, len(row.tokens))
+        + FLUENCY * logprob
     )
-    return Draft(row.index, title_of(parsed.title, text), text, used, missed, score)
+    return Draft(row.index, title_of(parsed.title, text), text, used, missed, score, logprob, cut)
 
 
 def complete(text: str, keep: int = 0) -> tuple[str, bool]:
