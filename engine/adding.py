@@ -14,6 +14,7 @@ from typing import Any
 
 from engine.errors import ModelRefused
 from engine.prompts import FAMILIES
+from engine.reranking import FOLDER as RERANKER
 
 CARD = "wordtale.json"
 CODE_ENDINGS = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack", ".py")
@@ -31,9 +32,10 @@ def prepare(source: Path, target: Path, *, family: str | None, link: bool) -> No
     if not link:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        for path in sorted(source.iterdir()):
-            if path.is_file() and path.name.endswith(COPIED_ENDINGS):
-                shutil.copyfile(path, folder / path.name)
+        _copy_files(source, folder)
+        if (source / RERANKER).is_dir():
+            (folder / RERANKER).mkdir()
+            _copy_files(source / RERANKER, folder / RERANKER)
     try:
         _complete(folder, config, family)
     except (ModelRefused, OSError):
@@ -45,6 +47,12 @@ def prepare(source: Path, target: Path, *, family: str | None, link: bool) -> No
         target.symlink_to(folder, target_is_directory=True)
     else:
         folder.replace(target)
+
+
+def _copy_files(source: Path, folder: Path) -> None:
+    for path in sorted(source.iterdir()):
+        if path.is_file() and path.name.endswith(COPIED_ENDINGS):
+            shutil.copyfile(path, folder / path.name)
 
 
 def check(source: Path) -> dict[str, Any]:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from engine.errors import ModelRefused
 from engine.prompts import Codec, PromptFamily, family_for
+from engine.reranking import FOLDER, Reranker, load_reranker
 from engine.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -28,7 +30,10 @@ _log = structlog.get_logger("engine")
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in memory. `steps` is None for what can only be written whole; `whole` does beams."""
+    """A model in memory. `steps` is None for what can only be written whole; `whole` does beams.
+
+    `reranker` is None for a model without a learned scorer.
+    """
 
     card: ModelCard
     family: PromptFamily
@@ -37,10 +42,14 @@ class LoadedModel:
     end_ids: frozenset[int]
     steps: StepBackend | None
     whole: WholeBackend
+    reranker: Reranker | None = None
 
 
-def load(card: ModelCard, *, device: str, threads: int) -> LoadedModel:
-    """Load a model (blocking, seconds). Raises ModelRefused with a sentence when that can't be done."""
+def load(card: ModelCard, *, device: str, threads: int, reranker: Path | None = None) -> LoadedModel:
+    """Load a model (blocking, seconds) with its learned scorer, or with the one in the folder `reranker`.
+
+    Raises ModelRefused with a sentence when that can't be done.
+    """
     # Threads that spin while they wait made a step 50 times slower whenever another program was busy.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import torch
@@ -63,7 +72,8 @@ def load(card: ModelCard, *, device: str, threads: int) -> LoadedModel:
     family = family_for(card.family)
     end = family.end_token(codec)
     ends = frozenset({end} if end is not None else _configured_ends(model))
-    return LoadedModel(card, family, codec, vocabulary, ends, steps, GenerateBackend(model, context))
+    scorer = load_reranker(reranker or card.directory / FOLDER, card.directory, family, codec, place)
+    return LoadedModel(card, family, codec, vocabulary, ends, steps, GenerateBackend(model, context), scorer)
 
 
 def _weights(card: ModelCard, place: str) -> Any:

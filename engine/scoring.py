@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from engine.jobs import RowResult
@@ -35,6 +35,9 @@ LENGTH_OFF = 0.1
 MAX_LENGTH_OFF = 12.0
 # Points on, per nat of mean log-probability.
 FLUENCY = 3.0
+# Points on, per standard deviation of the learned scorer; bounded, so that it never makes up for a word.
+LEARNED = 6.0
+MAX_LEARNED = 4.0
 
 MIN_STORY_WORDS = 12
 NGRAM = 4
@@ -48,7 +51,7 @@ class Draft:
     """One candidate: its text ends at the end of a sentence; `score` is comparable within a request.
 
     `logprob` is the mean a token, in nats; `cut` says that words after the last sentence were taken off;
-    `logit` is the learned scorer's, None where none has read the draft.
+    `learned` is the learned scorer's score, None where none has read the draft.
     """
 
     index: int
@@ -59,7 +62,7 @@ class Draft:
     score: float
     logprob: float = 0.0
     cut: bool = False
-    logit: float | None = None
+    learned: float | None = None
 
 
 def draft_of(
@@ -87,6 +90,21 @@ def draft_of(
         + FLUENCY * logprob
     )
     return Draft(row.index, title_of(parsed.title, text), text, used, missed, score, logprob, cut)
+
+
+def with_learned(drafts: Sequence[Draft], scores: Sequence[float]) -> list[Draft]:
+    """Return the drafts with the learned scorer's points, 0 to 2 x MAX_LEARNED x LEARNED, added.
+
+    A draft that was cut gets none of them: nothing it says makes up for how it ends.
+    """
+    return [
+        replace(draft, learned=score, score=draft.score + (0.0 if draft.cut else _learned_points(score)))
+        for draft, score in zip(drafts, scores, strict=True)
+    ]
+
+
+def _learned_points(score: float) -> float:
+    return LEARNED * (MAX_LEARNED + min(MAX_LEARNED, max(-MAX_LEARNED, score)))
 
 
 def complete(text: str, keep: int = 0) -> tuple[str, bool]:

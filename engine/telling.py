@@ -15,7 +15,7 @@ from engine.guiding import MAX_TITLE_TOKENS, StoryGuide, StoryPlan
 from engine.jobs import Job, JobEvent, RowPlan, RowResult, RowSettings
 from engine.loading import DEFAULT_CONTEXT, LoadedModel
 from engine.schema import MAX_SEED, Decoding, Kind, PlainRequest, StoryRequest
-from engine.scoring import Draft, clean, draft_of
+from engine.scoring import Draft, clean, draft_of, with_learned
 
 SEEDED_ROWS = 8
 ROUND_STREAMS = 1024
@@ -72,11 +72,15 @@ class Telling:
         )
 
     def drafts(self, rows: Sequence[RowResult]) -> list[Draft]:
-        """Turn decoded rows into scored drafts."""
-        return [
+        """Turn decoded rows into scored drafts; a learned scorer reads them where there is a choice."""
+        drafts = [
             draft_of(row, [*self.prefix, *row.tokens], self.request, self.model.family, self.model.codec)
             for row in rows
         ]
+        reranker = self.model.reranker
+        if reranker is None or len(drafts) < 2 or not reranker.reads(self.request):
+            return drafts
+        return with_learned(drafts, reranker.scores(self.request, [(d.title, d.text) for d in drafts]))
 
     def written(self, tokens: Sequence[int]) -> tuple[str, str]:
         """Return title and text of a row so far; `tokens` follow the prefix."""

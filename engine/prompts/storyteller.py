@@ -125,6 +125,20 @@ class Storyteller(PromptFamily):
             ids += codec.plain(" " + normalise(request.opening))
         return ids
 
+    def story_ids(self, codec: Codec, request: StoryRequest, title: str, text: str) -> tuple[list[int], int]:
+        """Return the ids of a whole story as training shows it, and how many of them are its condition."""
+        ids = self.condition(
+            codec,
+            kind=request.kind,
+            genre=request.genre,
+            level=request.level,
+            length=request.length if request.kind is Kind.STORY else None,
+            words=request.words,
+        )
+        start = len(ids)
+        ids += [codec.control(TITLE), *codec.plain(" " + normalise(title)), codec.control(STORY)]
+        return [*ids, *codec.plain(" " + normalise(text)), codec.control(EOS)], start
+
     def encode_plain(self, codec: Codec, prompt: str) -> list[int]:
         start = [codec.control(BOS), codec.control(TEXT_KIND), codec.control(STORY)]
         # Every text was learned with a space before its first word and none at its end.
