@@ -44,7 +44,7 @@ mix = { wordtale_stories = 1.0 }
 """
 
 
-def _write(path: Path, rows: list[dict[str, object]]) -> None:
+def write_rows(path: Path, rows: list[dict[str, object]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with gzip.open(path, "wt", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
@@ -66,6 +66,8 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORDTALE_TRAINING_THREADS", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("WORDTALE_TRAINING_COMPILE", "0")
+    # Loading MiniLM costs seconds: the one module that needs it asks for it.
+    monkeypatch.setenv("WORDTALE_TRAINING_MEANING", "0")
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +87,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "text": text,
             }
         )
-    _write(folder / "wordtale_stories" / "stories.jsonl.gz", stories)
+    write_rows(folder / "wordtale_stories" / "stories.jsonl.gz", stories)
     simpler: list[dict[str, object]] = [
         {
             "id": f"wt-{n}",
@@ -94,11 +96,15 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
         for n in range(0, 150, 3)
     ]
-    _write(folder / "wordtale_simpler" / "retellings.jsonl.gz", simpler)
+    write_rows(folder / "wordtale_simpler" / "retellings.jsonl.gz", simpler)
     jokes: list[dict[str, object]] = [
         {"topic": "food", "text": f"Why did soup {n} laugh? It was number {n}."} for n in range(40)
     ]
-    _write(folder / "wordtale_jokes" / "jokes.jsonl.gz", jokes)
+    write_rows(folder / "wordtale_jokes" / "jokes.jsonl.gz", jokes)
+    sentences: list[dict[str, object]] = [
+        {"word": "walk", "level": "A1", "sentence": f"I walk to room {n} every day."} for n in range(20)
+    ]
+    write_rows(folder / "wordtale_sentences" / "sentences.jsonl.gz", sentences)
     return folder
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import random
 from pathlib import Path
@@ -26,7 +25,7 @@ from training.tokenizer import train_tokenizer
 @pytest.fixture(scope="module")
 def data(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    prepare(corpus, folder, lambda line: None)
+    prepare(corpus, folder, lambda line: None, meaning=False)
     return folder
 
 
@@ -34,31 +33,6 @@ def data(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def codec(data: Path, recipe_file: Path) -> Codec:
     recipe = load_recipe(str(recipe_file))
     return Codec(train_tokenizer(data, recipe.pretrain.mix, recipe.tokenizer.vocabulary))
-
-
-def test_two_runs_give_the_same_files_and_a_second_run_reads_nothing_again(
-    corpus: Path, data: Path, tmp_path: Path
-) -> None:
-    lines: list[str] = []
-    prepare(corpus, tmp_path, lines.append)
-    for path in data.glob("*.jsonl"):
-        assert (tmp_path / path.name).read_bytes() == path.read_bytes()
-    # A run killed before its last source goes on with that source alone.
-    document_path(tmp_path, "wordtale_jokes").unlink()
-    lines.clear()
-    prepare(corpus, tmp_path, lines.append)
-    assert [line for line in lines if "before" not in line] == [
-        "wordtale_jokes: 40 documents, 360 words, 0 refused"
-    ]
-    assert (
-        document_path(tmp_path, "wordtale_jokes").read_bytes()
-        == document_path(data, "wordtale_jokes").read_bytes()
-    )
-
-
-def test_no_corpus_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no known source"):
-        prepare(tmp_path, tmp_path / "out", lambda line: None)
 
 
 def test_held_out_stories_and_their_retellings_never_enter_a_batch(
@@ -143,26 +117,6 @@ def test_cleaning_takes_any_text(text: str) -> None:
         assert "\n" not in cleaned
         assert cleaned == cleaned.strip()
         assert " ".join(sentences(cleaned)).replace(" ", "") == cleaned.replace(" ", "")
-
-
-def test_texts_with_boilerplate_and_old_words_are_left_out(corpus: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "corpus" / "pratham_books"
-    folder.mkdir(parents=True)
-    good = (
-        "A girl saw a bird in a tree. She gave the bird some seeds. "
-        "The bird sang for her every morning after that day."
-    )
-    rows = [
-        {"title": "Good", "text": good},
-        {"title": "Same", "text": good},
-        {"title": "Link", "text": good + " Read more at www.example.com for free."},
-        {"title": "Old", "text": "Thou art my friend, quoth he, and thy house is nigh. " * 4},
-        {"title": "Short", "text": "The end of it."},
-    ]
-    with gzip.open(folder / "stories.jsonl.gz", "wt", encoding="utf-8") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
-    (card,) = prepare(tmp_path / "corpus", tmp_path / "out", lambda line: None)
-    assert (card.documents, card.refused, card.duplicates) == (1, 3, 1)
 
 
 def test_control_tokens_in_a_text_stay_text(codec: Codec) -> None:

@@ -6,8 +6,10 @@ The layout is that of `engine.prompts.storyteller`; knows nothing of batches or 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.lexicon import used_words
 from engine.prompts.codec import Codec
 from engine.prompts.storyteller import BOS, EOS, STORY, TEXT_KIND, TITLE, Storyteller, normalise, tail
 from engine.schema import Genre, Kind, Level
@@ -17,8 +19,30 @@ from training.data.labels import length_band
 
 IGNORE = -100
 KEEP_GENRE, KEEP_LEVEL, KEEP_LENGTH, KEEP_WORDS, KEEP_TITLE = 0.9, 0.9, 0.8, 0.85, 0.9
-OWN_WORDS = 0.6
+MOST_WORDS, MOST_STORYLINE = 5, 12
+WHOLE_STORYLINE = 0.3
 CONTINUE_SHARE = 0.06
+
+
+@dataclass(frozen=True)
+class WordShares:
+    """Where the words of a condition come from: parts of what is asked, of any sum above 0.
+
+    `own`: the words that a story was written for; `storyline`: one lemma a sentence; `random`: content words.
+    A document that lacks one kind draws from the others.
+    """
+
+    own: float = 0.45
+    storyline: float = 0.3
+    random: float = 0.25
+
+    def __post_init__(self) -> None:
+        shares = (self.own, self.storyline, self.random)
+        if min(shares) < 0 or sum(shares) <= 0:
+            raise ValueError(f"shares must be 0 or more and not all 0, not {shares}")
+
+
+DEFAULT_SHARES = WordShares()
 
 
 @dataclass(frozen=True)
@@ -29,22 +53,37 @@ class Example:
     prompt: int
 
 
-def _words(document: Document, rng: random.Random, text: str) -> list[str]:
-    """Return 1-5 words that the text contains, those that it was written for more often than others."""
+def _standing(words: Sequence[str], document: Document, text: str) -> list[str]:
+    """Return the words that stand in `text`, which may be a part of the document's."""
+    if text is document.text:
+        return list(words)
+    return used_words(words, text)[0]
+
+
+def _words(document: Document, rng: random.Random, text: str, shares: WordShares) -> list[str]:
+    """Return words that the text contains, from one of the three kinds; none now and then."""
     if rng.random() >= KEEP_WORDS:
         return []
-    if document.words and rng.random() < OWN_WORDS:
-        words = list(document.words)
-    else:
-        # Content words are in text order; what stands in the text is checked again for parts of a story.
-        stems = [w for w in document.content if w.lower()[:4] in text.lower()]
-        words = rng.sample(stems, min(len(stems), rng.randint(1, 5)))
+    kinds = (
+        (_standing(document.words, document, text), shares.own),
+        (_standing(document.storyline, document, text), shares.storyline),
+        (_standing(document.content, document, text), shares.random),
+    )
+    there = [(number, words, share) for number, (words, share) in enumerate(kinds) if words and share > 0]
+    if not there:
+        return []
+    ((number, words, _),) = rng.choices(there, [share for _, _, share in there])
+    if number == 1 and rng.random() < WHOLE_STORYLINE:
+        # A plan is told in its order.
+        return words[:MOST_STORYLINE]
+    if number:
+        words = rng.sample(words, min(len(words), rng.randint(1, MOST_WORDS)))
     rng.shuffle(words)
     return words
 
 
 def _story_conditions(
-    document: Document, rng: random.Random, text: str, *, train: bool
+    document: Document, rng: random.Random, text: str, shares: WordShares, *, train: bool
 ) -> tuple[Genre | None, Level | None, list[str]]:
     if not train:
         return (
@@ -54,14 +93,21 @@ def _story_conditions(
         )
     genre = Genre(document.genre) if document.genre and rng.random() < KEEP_GENRE else None
     level = Level(document.level) if document.level and rng.random() < KEEP_LEVEL else None
-    return genre, level, _words(document, rng, text)
+    return genre, level, _words(document, rng, text, shares)
 
 
 def render(
-    document: Document, codec: Codec, rng: random.Random, context: int, *, train: bool = True
+    document: Document,
+    codec: Codec,
+    rng: random.Random,
+    context: int,
+    *,
+    train: bool = True,
+    shares: WordShares = DEFAULT_SHARES,
 ) -> Example:
     """Return the example of a document, at most `context` ids.
 
+    `shares` say where the words of a condition come from.
     With `train` False every known condition is given, so that held-out figures compare between runs.
     """
     family = Storyteller()
@@ -75,7 +121,7 @@ def render(
         if len(parts) >= 4:
             cut = rng.randint(2, len(parts) - 1)
             kind, source, text = Kind.CONTINUE, " ".join(parts[:cut]), " ".join(parts[cut:])
-    genre, level, words = _story_conditions(document, rng, text, train=train)
+    genre, level, words = _story_conditions(document, rng, text, shares, train=train)
     if document.original:
         source, words = document.original, []
     length = length_band(text) if kind is Kind.STORY and (not train or rng.random() < KEEP_LENGTH) else None

@@ -18,7 +18,7 @@ import torch
 
 from engine.prompts.codec import Codec
 from training.data.documents import Document, read_documents
-from training.data.examples import IGNORE, Example, render
+from training.data.examples import DEFAULT_SHARES, IGNORE, Example, WordShares, render
 from training.data.prepare import document_path
 
 POOL_EXAMPLES = 2048
@@ -43,8 +43,9 @@ class _Source:
 class Stream:
     """Endless batches of about `batch_tokens` padded tokens.
 
-    `weights` give each source's share of the tokens. `position` holds the number of the pool that is being
-    drawn and the batch within it, with how far each source has been read when that pool began.
+    `weights` give each source's share of the tokens, `shares` where the words of a condition come from.
+    `position` holds the number of the pool that is being drawn and the batch within it, with how far each
+    source has been read when that pool began.
     """
 
     def __init__(
@@ -56,7 +57,9 @@ class Stream:
         batch_tokens: int,
         context: int,
         seed: int,
+        shares: WordShares = DEFAULT_SHARES,
     ) -> None:
+        self._shares = shares
         self._codec, self._batch_tokens, self._context, self._seed = codec, batch_tokens, context, seed
         self._sources: dict[str, _Source] = {}
         for name, share in weights.items():
@@ -120,7 +123,7 @@ class Stream:
         for name in rng.choices(names, shares, k=POOL_EXAMPLES):
             document = self._draw(name, cursors[name])
             cursors[name] += 1
-            examples.append(render(document, self._codec, rng, self._context))
+            examples.append(render(document, self._codec, rng, self._context, shares=self._shares))
         self._after = cursors
         batches = [collate(rows) for rows in by_length(examples, self._batch_tokens)]
         rng.shuffle(batches)
