@@ -48,7 +48,7 @@ def reranker(
     tokens: Annotated[int, typer.Option(min=1, help="Padded tokens to train on.")] = 600_000,
     stories: Annotated[int, typer.Option(min=1, help="Written stories that the model tells again.")] = 1000,
     layers: Annotated[int, typer.Option(min=1, help="Layers taken from the model, at most.")] = 4,
-    causal: Annotated[bool, typer.Option(help="Each token sees what stands before it only.")] = True,
+    causal: Annotated[bool, typer.Option(help="Each token sees what stands before it only.")] = False,
 ) -> None:
     """Train the learned scorer of a model into FOLDER/reranker and print how well it tells stories apart."""
     from engine.errors import ModelRefused

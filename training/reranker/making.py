@@ -22,7 +22,7 @@ from training.reranker.train import accuracies, save, start_scorer, train
 from training.reranker.writing import Writer, write_told
 
 SOURCE = "wordtale_stories"
-HELD_OUT_STORIES = 150
+HELD_OUT_STORIES = 100
 BLOCK = 250
 
 
