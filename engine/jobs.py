@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from engine.backends.base import StepBackend, WholeBackend
 
 
+# Drafts of a job that has the machine to itself.
+IDLE_ROWS = 8
+
+
 @dataclass(frozen=True)
 class Bias:
     """What to add to the logits of some tokens. Ids are unique; a value may be -inf."""
@@ -138,7 +142,7 @@ JobEvent = Queued | Started | Drawn | Finished | Failed
 class Job:
     """One prompt to decode. `sink` is called from the decoding thread and must return at once.
 
-    `rows` None leaves the number to the load (1, 2, 4 or 8). `deadline` is on the monotonic clock.
+    `rows` None leaves the number to the load (1, 2, 4 … `most_rows`). `deadline` is on the monotonic clock.
     `plan(i)` makes row i, in the decoding thread.
     """
 
@@ -150,6 +154,7 @@ class Job:
     max_new_tokens: int
     deadline: float
     rows: int | None = None
+    most_rows: int = IDLE_ROWS
     person: str | None = None
     num_beams: int = 1
     cancelled: bool = False

@@ -13,25 +13,24 @@ import structlog
 from engine.backends.base import StepBackend
 from engine.batch import Batch
 from engine.errors import InternalError
-from engine.jobs import Started
+from engine.jobs import IDLE_ROWS, Started
 from engine.lane import Lane
 
-ROWS_BY_LOAD = (8, 4, 2, 1)
 # Prompt tokens that may join at one step: more would hold up the running rows, and the heartbeat.
 PROMPT_TOKENS_PER_STEP = 256
 
 _log = structlog.get_logger("engine")
 
 
-def rows_by_load(free: int, limit: int, waiting: int) -> int:
-    """Return how many rows a job gets when it asks for none in particular.
+def rows_by_load(free: int, limit: int, waiting: int, most: int = IDLE_ROWS) -> int:
+    """Return how many rows a job gets when it asks for none in particular: 1, 2, 4 … up to `most`.
 
-    Idle gives 8; each quarter of the rows in use halves it, and what is free is shared with those who wait.
+    Idle gives `most`; each quarter of the rows in use halves it; what is free is shared with those who wait.
     """
     used = (limit - free) / limit
-    by_use = ROWS_BY_LOAD[min(3, int(used * 4 + 0.75))]
-    share = free // (waiting + 1)
-    return next((rows for rows in ROWS_BY_LOAD if rows <= min(by_use, share)), 1)
+    by_use = most >> int(used * 4 + 0.75)
+    rows = max(1, min(by_use, free // (waiting + 1)))
+    return 1 << (rows.bit_length() - 1)
 
 
 class Scheduler(Lane):
@@ -72,7 +71,7 @@ class Scheduler(Lane):
                 if work is None:
                     return
                 if work.rows is None:
-                    work.rows = rows_by_load(free, self._max_rows, len(self._waiting) - 1)
+                    work.rows = rows_by_load(free, self._max_rows, len(self._waiting) - 1, work.job.most_rows)
                 count = min(free, work.rows - work.started)
                 if work.started + count == work.rows:
                     self._waiting.pop()
