@@ -12,12 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from training.config import TrainingSettings
+from training.scorecard.cli import evaluate
 from training.reranker.cli import register as register_reranker
 
 if TYPE_CHECKING:
     from training.loop import Trainer
 
 app = typer.Typer(help="Prepare data, train and evaluate models.", no_args_is_help=True)
+app.command()(evaluate)
 register_reranker(app)
 
 Corpus = Annotated[Path | None, typer.Option(help="Folder with the source texts.")]

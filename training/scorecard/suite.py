@@ -78,9 +78,9 @@ def draw(
     taken: Collection[frozenset[str]],
     titles: Collection[str],
 ) -> list[StoryRequest]:
-    """Return the requests: a function of the word list (level and part of speech of each word) alone.
+    """Return the requests, drawn from a word list: the level and the part of speech of each word.
 
-    Word sets in `taken` and `titles` (lower case), which training has, are drawn anew.
+    Deterministic. Word sets in `taken` and `titles` (lower case), which training has, are drawn anew.
     """
     chance = random.Random(SEED)
     used = set(taken)
