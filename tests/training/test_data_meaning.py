@@ -30,7 +30,7 @@ KITCHEN = (
     "Her little brother wanted more bread. {0} washed the plates with her mother."
 )
 PIZZERIA = (
-    "Pizzeria\n\nThe family went out for pizza. The waiter told them about the special. Anna ordered a coke. "
+    "Pizzeria\n\nThe family went out for pizza. The waiter told them about the special. They ordered a coke. "
     "The food came after ten minutes. They ate and ate."
 )
 
@@ -128,6 +128,18 @@ def test_the_storyline_of_the_pizzeria_reads_as_a_plan(tmp_path: Path) -> None:
     assert words[-1] == "eat"
     assert len(rest) == len(words) == 5
     assert "eat (ate)" in rest[-1]
+
+
+def test_names_in_a_storyline_keep_their_capital_and_lemmas_are_words_of_a_dictionary(tmp_path: Path) -> None:
+    file = tmp_path / "anna.txt"
+    file.write_text(
+        "Anna ordered a coke and cookies. Later the waiter smiled at Anna. Cookies fell on the floor.",
+        encoding="utf-8",
+    )
+    done = CliRunner().invoke(app, ["keywords", str(file)])
+    words = done.output.splitlines()[0].removeprefix("storyline: ").split(" -> ")
+    assert words[0] == "Anna"
+    assert "cookie" in words
 
 
 def test_a_file_that_is_no_text_is_said_so(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from training.data.documents import Document
-from training.data.genre import GenreFigures
+from training.data.genre import PRECISION, GenreFigures
 from training.recipe import load_recipe
 
 # One row a source: what model cards are made from. The figures about labels stand beside it.
@@ -149,7 +149,7 @@ def _level_table(name: str, levels: dict[str, dict[str, int]]) -> Table:
 def _genre_table(genre: GenreFigures) -> Table:
     caption = (
         f"{genre.stories} held-out stories: right {genre.top1:.1%}, in the first two {genre.top2:.1%}. "
-        f"From confidence {genre.threshold:.2f} on nine of ten are right; {genre.kept:.0%} reach it."
+        f"From confidence {genre.threshold:.2f} on {PRECISION:.0%} are right; {genre.kept:.0%} reach it."
     )
     table = Table(title="Genre classifier", caption=caption)
     for heading in ("genre", "precision", "recall", "stories"):

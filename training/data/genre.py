@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from engine.schema import Genre
 from training.data.embeddings import Vectors
 
-# Weight of the data against the penalty: the best of 0.3, 1, 3, 10, 30 by held-out accuracy.
-PENALTY = 10.0
+# Weight of the data against the penalty: 1, 3 and 10 do alike on folds of the training part, 0.3 worse.
+PENALTY = 3.0
 # What a pseudo-label must reach among held-out stories before it is believed.
-PRECISION = 0.9
+PRECISION = 0.8
 
 
 @dataclass(frozen=True)
