@@ -30,6 +30,9 @@ WEIGHTS = "model.safetensors"
 MAX_BYTES = 12 * 1024 * 1024
 # Drafts in one forward pass.
 BATCH = 32
+# Points a standard deviation, where readers have not been asked yet, and at most.
+DEFAULT_WEIGHT = 3.0
+MAX_WEIGHT = 10.0
 
 _log = structlog.get_logger("engine")
 
@@ -38,7 +41,8 @@ class RerankerConfig(BaseModel):
     """What `reranker/config.json` says.
 
     `tokenizer` is the SHA-256 of the tokenizer.json that the scorer reads with; `network` is the shape of the
-    layers; `centre` and `spread` are mean and standard deviation of its logits over a model's own drafts.
+    layers; `centre` and `spread` are mean and standard deviation of its logits over a model's own drafts;
+    `weight` is how many points of a draft's score a standard deviation is worth.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -51,6 +55,7 @@ class RerankerConfig(BaseModel):
     kinds: list[Kind]
     centre: float
     spread: float = Field(gt=0)
+    weight: float = Field(DEFAULT_WEIGHT, ge=0, le=MAX_WEIGHT)
 
 
 class Unusable(Exception):
@@ -65,9 +70,14 @@ class Reranker:
         self._kinds = frozenset(config.kinds)
         self._lock = threading.Lock()
 
+    @property
+    def weight(self) -> float:
+        """Points of a draft's score for each standard deviation, 0 to MAX_WEIGHT."""
+        return self._config.weight
+
     def reads(self, request: StoryRequest) -> bool:
-        """Whether the scorer was trained for what is asked."""
-        return request.kind in self._kinds
+        """Whether the scorer was trained for what is asked and has a say."""
+        return self.weight > 0 and request.kind in self._kinds
 
     def scores(self, request: StoryRequest, stories: Sequence[tuple[str, str]]) -> list[float]:
         """Return a score for each (title, text): 0 is the model's usual draft, 1 a standard deviation better.

@@ -35,8 +35,7 @@ LENGTH_OFF = 0.1
 MAX_LENGTH_OFF = 12.0
 # Points on, per nat of mean log-probability.
 FLUENCY = 3.0
-# Points on, per standard deviation of the learned scorer; bounded, so that it never makes up for a word.
-LEARNED = 6.0
+# Standard deviations of the learned scorer that count, either way: no score may make up for a word.
 MAX_LEARNED = 4.0
 
 MIN_STORY_WORDS = 12
@@ -92,19 +91,16 @@ def draft_of(
     return Draft(row.index, title_of(parsed.title, text), text, used, missed, score, logprob, cut)
 
 
-def with_learned(drafts: Sequence[Draft], scores: Sequence[float]) -> list[Draft]:
-    """Return the drafts with the learned scorer's points, 0 to 2 x MAX_LEARNED x LEARNED, added.
+def with_learned(drafts: Sequence[Draft], scores: Sequence[float], weight: float) -> list[Draft]:
+    """Return the drafts with the learned scorer's points added, `weight` for each standard deviation.
 
-    A draft that was cut gets none of them: nothing it says makes up for how it ends.
+    They are 0 at MAX_LEARNED below the mean. A draft that was cut gets none, however good it sounds.
     """
-    return [
-        replace(draft, learned=score, score=draft.score + (0.0 if draft.cut else _learned_points(score)))
-        for draft, score in zip(drafts, scores, strict=True)
-    ]
-
-
-def _learned_points(score: float) -> float:
-    return LEARNED * (MAX_LEARNED + min(MAX_LEARNED, max(-MAX_LEARNED, score)))
+    found = []
+    for draft, score in zip(drafts, scores, strict=True):
+        points = weight * (MAX_LEARNED + min(MAX_LEARNED, max(-MAX_LEARNED, score)))
+        found.append(replace(draft, learned=score, score=draft.score + (0.0 if draft.cut else points)))
+    return found
 
 
 def complete(text: str, keep: int = 0) -> tuple[str, bool]:

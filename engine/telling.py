@@ -89,7 +89,8 @@ class Telling:
         reranker = self.model.reranker
         if reranker is None or len(drafts) < 2 or not reranker.reads(self.request):
             return drafts
-        return with_learned(drafts, reranker.scores(self.request, [(d.title, d.text) for d in drafts]))
+        scores = reranker.scores(self.request, [(draft.title, draft.text) for draft in drafts])
+        return with_learned(drafts, scores, reranker.weight)
 
     def written(self, tokens: Sequence[int]) -> tuple[str, str]:
         """Return title and text of a row so far; `tokens` follow the prefix."""

@@ -122,7 +122,7 @@ def _chosen(drafts: Sequence[Draft], model: LoadedModel, request: StoryRequest) 
     ways = {PLAIN: best_of(drafts)}
     if model.reranker is not None:
         scores = [draft.learned or 0.0 for draft in drafts]
-        ways[LEARNED] = best_of(with_learned(drafts, scores) if len(drafts) > 1 else drafts)
+        ways[LEARNED] = best_of(with_learned(drafts, scores, model.reranker.weight))
     return ways
 
 

@@ -20,9 +20,9 @@ from engine.bench.rerank import rerank
 from engine.config import EngineSettings
 from engine.loading import load
 from engine.registry import Registry, read_card
-from engine.reranking import Reranker
+from engine.reranking import MAX_WEIGHT, Reranker
 from engine.schema import Decoding, DoneEvent, StoryRequest, StoryResult
-from engine.scoring import LEARNED, MAX_LEARNED, MISSING_WORD, Draft, best_of, with_learned
+from engine.scoring import MAX_LEARNED, MISSING_WORD, Draft, best_of, with_learned
 from engine.service import StoryService
 from tests import tiny_model
 from training.reranker.corruptions import shuffle_sentences
@@ -144,10 +144,10 @@ def test_no_score_makes_up_for_a_missing_word_or_a_cut() -> None:
     bad = Draft(0, "T", "Text.", [], ["dog"], -MISSING_WORD)
     cut = Draft(1, "T", "Text.", ["dog"], [], -2.0, cut=True)
     good = Draft(2, "T", "Text.", ["dog"], [], -1.0)
-    scored = with_learned([bad, cut, good], [1e9, 1e9, -1e9])
+    scored = with_learned([bad, cut, good], [1e9, 1e9, -1e9], MAX_WEIGHT)
     assert best_of(scored) is scored[2]
     assert scored[0].score < scored[1].score
-    assert 2 * LEARNED * MAX_LEARNED < MISSING_WORD
+    assert 2 * MAX_WEIGHT * MAX_LEARNED < MISSING_WORD
 
 
 def _spoil(folder: Path, how: str) -> None:

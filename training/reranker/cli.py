@@ -45,7 +45,7 @@ def reranker(
     model: Model,
     folder: Folder,
     data: Data = None,
-    tokens: Annotated[int, typer.Option(min=1, help="Padded tokens to train on.")] = 600_000,
+    tokens: Annotated[int, typer.Option(min=1, help="Padded tokens to train on.")] = 1_200_000,
     stories: Annotated[int, typer.Option(min=1, help="Written stories that the model tells again.")] = 1000,
     layers: Annotated[int, typer.Option(min=1, help="Layers taken from the model, at most.")] = 4,
     causal: Annotated[bool, typer.Option(help="Each token sees what stands before it only.")] = False,
@@ -115,13 +115,14 @@ def readers(
     ],
     model: Model,
     reranker: Scorer = None,
+    write: Annotated[bool, typer.Option("--write", help="Give the scorer that weight.")] = False,
 ) -> None:
-    """Print how well the scorer and each feature predict the readers' sense, and the weights to use."""
+    """Print how well the scorer and each feature predict the readers' sense, and the weight to give it."""
     from engine.errors import ModelRefused
     from training.reranker.readers import judge
 
     try:
-        table = judge(file, model, reranker)
+        table = judge(file, model, reranker, write=write)
     except (FileNotFoundError, ValueError, ModelRefused) as error:
         raise _fail(error) from error
     _say(table)

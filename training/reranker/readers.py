@@ -18,8 +18,9 @@ import torch
 from engine.lexicon import level_report
 from engine.loading import LoadedModel, load
 from engine.registry import read_card
+from engine.reranking import CONFIG, FOLDER, MAX_WEIGHT
 from engine.schema import StoryRequest
-from engine.scoring import FLUENCY, LEARNED, MAX_LEARNED, repeated_share, worn_share
+from engine.scoring import FLUENCY, repeated_share, worn_share
 
 FEATURES = ("learned", "logprob", "repeated", "worn", "words", "sentence words", "above level")
 RIDGE = 10.0
@@ -109,14 +110,33 @@ def cross_validated(x: Doubles, y: Doubles, groups: Sequence[str]) -> Doubles:
     return predicted
 
 
-def judge(file: Path, directory: Path, reranker: Path | None) -> str:
-    """Return the table of `wordtale train reranker-readers`.
+def judge(file: Path, directory: Path, reranker: Path | None, *, write: bool) -> str:
+    """Return the table of `wordtale train reranker-readers`; with `write` the scorer takes over its weight.
 
     Raises ValueError for a file or model that can't be used, FileNotFoundError, ModelRefused.
     """
     rows = read_judgements(file)
     model = load(read_card(directory), device="auto", threads=torch.get_num_threads(), reranker=reranker)
-    return _table(rows, features(rows, model))
+    x = features(rows, model)
+    weight = scorer_weight(x, np.array([row["sense"] for row in rows], dtype=np.float64))
+    if write:
+        path = (reranker or directory / FOLDER) / CONFIG
+        config = json.loads(path.read_text(encoding="utf-8")) | {"weight": weight}
+        path.write_text(json.dumps(config, indent=1), encoding="utf-8")
+    return f"{_table(rows, x)}\nthe scorer's weight, beside FLUENCY = {FLUENCY} a nat: {weight:.1f}"
+
+
+def scorer_weight(x: Doubles, y: Doubles) -> float:
+    """Return the points a standard deviation of the scorer is worth beside FLUENCY, 0 to MAX_WEIGHT.
+
+    A ridge over the scorer and the mean log-probability alone; 0 when the scorer says nothing of `y`.
+    """
+    two = x[:, [FEATURES.index("learned"), FEATURES.index("logprob")]]
+    weights, _ = ridge((two - two.mean(0)) / (two.std(0) + 1e-9), y)
+    learned, logprob = weights / (two.std(0) + 1e-9)
+    if learned <= 0:
+        return 0.0
+    return round(min(MAX_WEIGHT, FLUENCY * learned / logprob if logprob > 0 else MAX_WEIGHT), 2)
 
 
 def _table(rows: Sequence[dict[str, Any]], x: Doubles) -> str:
@@ -134,7 +154,6 @@ def _table(rows: Sequence[dict[str, Any]], x: Doubles) -> str:
         "",
         f"all features, cross-validated Spearman: {spearman(both, y):.3f}",
         f"without the scorer: {spearman(plain, y):.3f}",
-        *_weights(x, weights),
     ]
     return "\n".join(lines)
 
@@ -146,16 +165,3 @@ def _within(values: Doubles, groups: Sequence[str]) -> Doubles:
     for name in set(groups):
         out[names == name] -= values[names == name].mean()
     return out
-
-
-def _weights(x: Doubles, weights: Doubles) -> list[str]:
-    """Return the lines that say which constants of engine/scoring.py the judgements ask for."""
-    per_unit = dict(zip(FEATURES, weights / (x.std(0) + 1e-9), strict=True))
-    if per_unit["learned"] <= 0:
-        return ["the scorer does not predict these judgements: set LEARNED = 0 in engine/scoring.py"]
-    wanted = LEARNED * per_unit["logprob"] / per_unit["learned"]
-    return [
-        f"engine/scoring.py: LEARNED = {LEARNED} for each of at most {MAX_LEARNED} standard deviations, "
-        f"FLUENCY = {FLUENCY} a nat;",
-        f"against LEARNED = {LEARNED} these judgements ask for FLUENCY = {max(0.0, wanted):.1f}",
-    ]
