@@ -8,33 +8,44 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from training.config import TrainingSettings
-from training.scorecard.cli import evaluate
+from training.data.cli import register
 from training.reranker.cli import register as register_reranker
+from training.scorecard.cli import evaluate
 
 if TYPE_CHECKING:
     from training.loop import Trainer
+    from training.runs import Stage
 
 app = typer.Typer(help="Prepare data, train and evaluate models.", no_args_is_help=True)
-app.command()(evaluate)
 register_reranker(app)
+app.command()(evaluate)
+register(app)
 
 Corpus = Annotated[Path | None, typer.Option(help="Folder with the source texts.")]
 Folder = Annotated[Path | None, typer.Option(help="Where data, tokenizer and checkpoints stand.")]
 Tokens = Annotated[int | None, typer.Option(help="Stop after this many tokens of the stage.")]
 Start = Annotated[Path | None, typer.Option("--from", help="Model directory to start from.")]
 RecipeName = Annotated[str, typer.Option("--recipe", help="Recipe name or TOML file.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="A recipe's value, such as finetune.muon_lr=0.003.")
+]
+MirrorUrl = Annotated[
+    str | None, typer.Option("--mirror", help="URL (file://, s3://, gs://) that checkpoints are copied to.")
+]
 
 
-def _settings(corpus: Path | None = None, folder: Path | None = None) -> TrainingSettings:
+def _settings(
+    corpus: Path | None = None, folder: Path | None = None, mirror: str | None = None
+) -> TrainingSettings:
     settings = TrainingSettings()
     if corpus is not None:
         settings.corpus = corpus
     if folder is not None:
         settings.folder = folder
+    if mirror is not None:
+        settings.mirror = mirror
     settings.folder.mkdir(parents=True, exist_ok=True)
     return settings
 
@@ -49,47 +60,43 @@ def _fail(error: Exception) -> typer.Exit:
     return typer.Exit(1)
 
 
-@app.command("prepare")
-def prepare_command(corpus: Corpus = None, folder: Folder = None) -> None:
-    """Read, clean, deduplicate and label the corpus; print the data card."""
-    from training.data.prepare import prepare
-    from training.runs import data_folder
-
-    settings = _settings(corpus, folder)
-    try:
-        cards = prepare(settings.corpus, data_folder(settings), _say)
-    except FileNotFoundError as error:
-        raise _fail(error) from error
-    table = Table("source", "licence", "documents", "held out", "words", "refused", "same", title="Data card")
-    for card in cards:
-        counts = (card.documents, card.held_out, card.words, card.refused, card.duplicates)
-        table.add_row(card.name, card.licence, *(f"{count:,}" for count in counts))
-    Console().print(table)
-
-
 @app.command()
-def tokenizer(folder: Folder = None, recipe: RecipeName = "storyteller") -> None:
+def tokenizer(folder: Folder = None, recipe: RecipeName = "storyteller", overrides: Overrides = None) -> None:
     """Train the tokenizer on the prepared data."""
     from training.recipe import load_recipe
     from training.runs import make_tokenizer
 
-    _say(str(make_tokenizer(_settings(folder=folder), load_recipe(recipe), start=None)))
+    try:
+        chosen = load_recipe(recipe, overrides or ())
+        _say(str(make_tokenizer(_settings(folder=folder), chosen, start=None)))
+    except (FileNotFoundError, ValueError) as error:
+        raise _fail(error) from error
 
 
 @app.command()
 def pretrain(
-    folder: Folder = None, tokens: Tokens = None, start: Start = None, recipe: RecipeName = "storyteller"
+    folder: Folder = None,
+    tokens: Tokens = None,
+    start: Start = None,
+    recipe: RecipeName = "storyteller",
+    overrides: Overrides = None,
+    mirror: MirrorUrl = None,
 ) -> None:
     """Train at a constant rate until stopped; goes on from its checkpoint."""
-    _run("pretrain", folder, tokens, start, recipe)
+    _run("pretrain", _settings(folder=folder, mirror=mirror), tokens, start, recipe, overrides)
 
 
 @app.command()
 def finetune(
-    folder: Folder = None, tokens: Tokens = None, start: Start = None, recipe: RecipeName = "storyteller"
+    folder: Folder = None,
+    tokens: Tokens = None,
+    start: Start = None,
+    recipe: RecipeName = "storyteller",
+    overrides: Overrides = None,
+    mirror: MirrorUrl = None,
 ) -> None:
     """Train on the graded stories with a falling rate; goes on from its checkpoint."""
-    _run("finetune", folder, tokens, start, recipe)
+    _run("finetune", _settings(folder=folder, mirror=mirror), tokens, start, recipe, overrides)
 
 
 def _train(trainer: Trainer, settings: TrainingSettings, tokens: int | None) -> None:
@@ -101,38 +108,90 @@ def _train(trainer: Trainer, settings: TrainingSettings, tokens: int | None) -> 
     )
 
 
-def _run(stage: str, folder: Path | None, tokens: int | None, start: Path | None, recipe: str) -> None:
-    from training.checkpoint import BusyError
+def _run(
+    stage: Stage,
+    settings: TrainingSettings,
+    tokens: int | None,
+    start: Path | None,
+    recipe: str,
+    overrides: list[str] | None,
+) -> None:
+    from training.checkpoint import BusyError, SaveError
     from training.loop import DivergedError
+    from training.recipe import load_recipe
     from training.runs import open_stage
 
-    settings = _settings(folder=folder)
     try:
-        trainer = open_stage(
-            settings, "pretrain" if stage == "pretrain" else "finetune", _say, recipe_name=recipe, start=start
-        )
+        chosen = load_recipe(recipe, overrides or ())
+        trainer = open_stage(settings, stage, _say, recipe=chosen, start=start)
         _train(trainer, settings, tokens)
-    except (FileNotFoundError, ValueError, DivergedError, BusyError) as error:
+    except (FileNotFoundError, ValueError, DivergedError, BusyError, SaveError) as error:
         raise _fail(error) from error
 
 
 @app.command()
-def background(corpus: Corpus = None, folder: Folder = None) -> None:
+def background(
+    corpus: Corpus = None,
+    folder: Folder = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Model directory to start from; the shipped one if not set.")
+    ] = None,
+    recipe: RecipeName = "storyteller",
+    overrides: Overrides = None,
+    mirror: MirrorUrl = None,
+) -> None:
     """Go on with the default model for as long as it is left to run: prepare, then pretrain.
 
     Starts from its own checkpoint, else from the shipped weights, else afresh.
     """
-    from training.checkpoint import BusyError
-    from training.runs import SHIPPED, open_stage, prepare_data
+    from training.runs import SHIPPED, prepare_data
 
-    settings = _settings(corpus, folder)
+    settings = _settings(corpus, folder, mirror)
     try:
         prepare_data(settings, _say)
-        start = SHIPPED if (SHIPPED / "model.safetensors").exists() else None
-        trainer = open_stage(settings, "pretrain", _say, start=start)
-    except (FileNotFoundError, ValueError, BusyError) as error:
+    except FileNotFoundError as error:
         raise _fail(error) from error
-    _train(trainer, settings, None)
+    if start is None and (SHIPPED / "model.safetensors").exists():
+        start = SHIPPED
+    _run("pretrain", settings, None, start, recipe, overrides)
+
+
+@app.command()
+def ablate(
+    plan: Annotated[str, typer.Argument(help="TOML file with the variants, or a name such as ablations.")],
+    start: Start = None,
+    folder: Folder = None,
+    data: Annotated[Path | None, typer.Option(help="Prepared documents.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Groups or names to run; all if not set.")] = None,
+    tokens: Annotated[int | None, typer.Option(help="Tokens of every variant, in place of its own.")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Train variants of a stage one after another; write a table of their held-out figures.
+
+    Goes on where it was stopped: a variant that is done is not trained again.
+    """
+    from training.ablation import run_plan
+    from training.checkpoint import BusyError, SaveError
+    from training.loop import DivergedError
+
+    settings = _settings(folder=folder)
+    if data is not None:
+        settings.data = data
+    settings.mirror = None
+    try:
+        done = run_plan(
+            plan,
+            settings,
+            _train,
+            _say,
+            start=start,
+            only=only or (),
+            tokens=tokens,
+            overrides=overrides or (),
+        )
+    except (FileNotFoundError, ValueError, DivergedError, BusyError, SaveError) as error:
+        raise _fail(error) from error
+    _say(str(done))
 
 
 @app.command()
@@ -141,12 +200,20 @@ def export(
     stage: Annotated[str, typer.Option(help="pretrain or finetune.")] = "finetune",
     folder: Folder = None,
     recipe: RecipeName = "storyteller",
+    overrides: Overrides = None,
+    scorecard: Annotated[
+        Path | None, typer.Option(help="JSON that `train evaluate` wrote, for the card.")
+    ] = None,
 ) -> None:
-    """Write the averaged weights of a stage as a model directory."""
-    from training.runs import Stage, export_stage
+    """Write the averaged weights of a stage as a model directory, with its model card."""
+    from training.export import export_stage
+    from training.recipe import load_recipe
 
     try:
         which: Stage = "pretrain" if stage == "pretrain" else "finetune"
-        export_stage(_settings(folder=folder), which, out, _say, recipe_name=recipe)
-    except FileNotFoundError as error:
+        chosen = load_recipe(recipe, overrides or ())
+        export_stage(
+            _settings(folder=folder), which, out, _say, recipe=chosen, recipe_name=recipe, scorecard=scorecard
+        )
+    except (FileNotFoundError, ValueError) as error:
         raise _fail(error) from error

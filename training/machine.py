@@ -20,18 +20,20 @@ class Machine:
     compiled: bool = False
 
 
-def detect(threads: int | None = None, *, compile_network: bool = True) -> Machine:
+def detect(threads: int | None = None, *, compile_network: bool | None = None) -> Machine:
     """Detect device and bf16 and set torch's thread count.
 
     bf16 is used on CUDA and on CPUs that multiply in it (avx512_bf16 or AMX); elsewhere it is emulated,
     three to four times slower than fp32. The network is compiled on a CPU that has a C++ compiler, unless
-    `compile_network` is False: a minute at the start, a quarter more tokens a second after it.
+    `compile_network` is False: a minute at the start, a quarter more tokens a second after it. On CUDA it is
+    compiled only when `compile_network` is True.
     """
     count = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or 2
     torch.set_num_threads(count)
     if torch.cuda.is_available():
-        return Machine("cuda", count, torch.cuda.is_bf16_supported())
-    compiled = compile_network and any(shutil.which(name) for name in ("g++", "clang++"))
+        return Machine("cuda", count, torch.cuda.is_bf16_supported(), bool(compile_network))
+    compilers = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++"]
+    compiled = compile_network is not False and any(shutil.which(name) for name in compilers)
     flags = set()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

@@ -45,8 +45,10 @@ def build_model(recipe: ModelRecipe, tokenizer: Tokenizer, seed: int) -> Any:
     return model
 
 
-def export_model(model: Any, tokenizer_file: Path, out: Path, card: dict[str, Any]) -> None:
-    """Write a model directory: bf16 safetensors, config, tokenizer and `wordtale.json`.
+def export_model(
+    model: Any, tokenizer_file: Path, out: Path, card: dict[str, Any], *, readme: str | None = None
+) -> None:
+    """Write a model directory: bf16 safetensors, config, tokenizer, `wordtale.json` and the model card.
 
     The directory appears whole: it is written beside `out` and then put in its place.
     """
@@ -66,6 +68,8 @@ def export_model(model: Any, tokenizer_file: Path, out: Path, card: dict[str, An
     (part / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
     shutil.copyfile(tokenizer_file, part / "tokenizer.json")
     (part / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False), encoding="utf-8")
+    if readme is not None:
+        (part / "README.md").write_text(readme, encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     part.replace(out)
 

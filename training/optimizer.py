@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedule: Muon for matrices, AdamW for the rest, warm-up-stable-decay.
+"""Optimizers and learning-rate schedules: Muon for matrices, AdamW for the rest; constant, linear or wsd.
 
 Knows nothing of data. Muon: Jordan et al. 2024 (torch.optim.Muon, rates matched to AdamW's update size,
 Liu et al. 2025, arXiv:2502.16982).
@@ -37,9 +37,10 @@ def build_optimizers(model: nn.Module, stage: StageRecipe) -> list[torch.optim.O
 def rate(stage: StageRecipe, step: int, tokens: int) -> float:
     """Return the share of the peak rate at `step` (0-based) after `tokens` tokens of this stage."""
     warm = min(1.0, (step + 1) / stage.warmup_steps) if stage.warmup_steps else 1.0
-    if stage.tokens is None:
+    if stage.tokens is None or stage.schedule == "constant":
         return warm
-    return warm * max(0.0, 1.0 - tokens / stage.tokens)
+    decay = stage.decay_share if stage.schedule == "wsd" else 1.0
+    return warm * min(1.0, max(0.0, 1.0 - tokens / stage.tokens) / decay)
 
 
 def set_rate(optimizers: list[torch.optim.Optimizer], share: float) -> None:

@@ -22,6 +22,7 @@ from training.checkpoint import STATE, load_state
 from training.cli import app
 from training.config import TrainingSettings
 from training.loop import DivergedError
+from training.recipe import load_recipe
 from training.runs import open_stage
 
 RUN = [sys.executable, "-c", "from training.cli import app; app()"]
@@ -150,7 +151,7 @@ def test_a_loss_that_is_no_number_stops_and_leaves_the_last_checkpoint(
     prepared: Path, recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = TrainingSettings(folder=copy_of(prepared, tmp_path / "run"), threads=1)
-    trainer = open_stage(settings, "pretrain", lambda line: None, recipe_name=str(recipe_file))
+    trainer = open_stage(settings, "pretrain", lambda line: None, recipe=load_recipe(str(recipe_file)))
     trainer.train(max_tokens=2000)
     kept = (settings.folder / "pretrain" / STATE).read_bytes()
     with torch.no_grad():
@@ -162,7 +163,7 @@ def test_a_loss_that_is_no_number_stops_and_leaves_the_last_checkpoint(
 
 def test_two_trainers_never_share_a_folder(prepared: Path, recipe_file: Path, tmp_path: Path) -> None:
     settings = TrainingSettings(folder=copy_of(prepared, tmp_path / "run"), threads=1)
-    first = open_stage(settings, "pretrain", lambda line: None, recipe_name=str(recipe_file))
+    first = open_stage(settings, "pretrain", lambda line: None, recipe=load_recipe(str(recipe_file)))
     done = CliRunner().invoke(
         app, ["pretrain", "--folder", str(settings.folder), "--recipe", str(recipe_file)]
     )
