@@ -15,9 +15,11 @@ from training.scorecard.copying import copied
 from training.scorecard.result import Row, Value, compare
 from training.scorecard.stories import Measured, Story, mean, spoilt
 
-TOM = "Tom lost his key. He looked for the key in the garden. A bird had taken the key. Tom laughed at the bird."
+TOM = "Tom lost his key. He looked for the key in bed. A bird had taken the key. Tom laughed at the bird."
 ANY_TEXT = st.text(max_size=300) | st.lists(
-    st.sampled_from(["Tom", "Anna", "he", "she", "went", "tomorrow", "yesterday", ".", '"', "!", "’s", "key"]),
+    st.sampled_from(
+        ["Tom", "Anna", "he", "she", "went", "tomorrow", "yesterday", ".", '"', "!", "’s", "key"]
+    ),
     max_size=40,
 ).map(" ".join)
 

@@ -33,6 +33,9 @@ def evaluate(
     top_p: Share = None,
     min_p: Share = None,
     repetition_penalty: Annotated[float | None, typer.Option(min=1.0, max=2.0)] = None,
+    people: Annotated[
+        int, typer.Option(min=10, help="Held-out documents at most, of each source, to compare with.")
+    ] = 400,
     sanity: Annotated[bool, typer.Option(help="Measure people's stories spoilt on purpose, too.")] = False,
     judge: Annotated[
         Path | None, typer.Option(help="Model directory that judges order; the shipped one without.")
@@ -61,6 +64,7 @@ def evaluate(
         decoding=Decoding(
             temperature=temperature, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty
         ),
+        people=people,
         sanity=sanity,
     )
     _report(_carried_out(plan), out, json=json)

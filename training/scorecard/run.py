@@ -25,9 +25,8 @@ from training.scorecard.telling import Step, Told, find_model, tell
 
 PEOPLE = "wordtale_stories"
 HELD_OUT = 400
-HELD_OUT_BITS = 200
 GENRES = "genre_classifier.npz"
-SPOILT = ("shuffled", "foreign_sentence", "spliced", "names", "repeated", "words")
+SPOILT = ("shuffled", "spliced", "names", "repeated")
 
 Progress = Callable[[str, int], Step]
 """Announces a stage and its number of steps; what it returns is called after each."""
@@ -45,6 +44,7 @@ class Plan:
     command: str
     candidates: int | None = None
     decoding: Decoding = field(default_factory=Decoding)
+    people: int = HELD_OUT
     sanity: bool = False
 
 
@@ -60,7 +60,7 @@ class Outcome:
 def evaluate(plan: Plan, progress: Progress) -> Outcome:
     """Carry out a plan. Raises FileNotFoundError without data or judge, EngineError for a model refused."""
     found = [find_model(model) for model in plan.models]
-    people = _people(plan.data)
+    people = _people(plan.data, plan.people)
     tools, notes = _tools(plan)
     asked = requests_of(plan)
     told = [tell(card, asked, progress(f"telling: {card.name}", 2 * len(asked))) for card in found]
@@ -75,7 +75,7 @@ def evaluate(plan: Plan, progress: Progress) -> Outcome:
     rows: list[Figure] = list(FIGURES)
     for card, one, column in zip(found, told, columns, strict=False):
         answers = mean(float(isinstance(story, Story)) for story in one.final)
-        figures = {"told": answers, **bits(card, plan.data)}
+        figures = {"told": answers, **bits(card, plan.data, plan.people)}
         column.figures |= values_of(figures)
         rows += [row for key in figures if (row := _bits_row(key)) and row not in rows]
     if not any(row.key.startswith("bits") for row in rows):
@@ -110,7 +110,7 @@ def requests_of(plan: Plan) -> list[StoryRequest]:
     ]
 
 
-def bits(card: ModelCard, data: Path) -> dict[str, Measured]:
+def bits(card: ModelCard, data: Path, limit: int) -> dict[str, Measured]:
     """Return held-out bits per byte of a model by source; empty for other families than the storyteller's."""
     if card.family != "storyteller":
         return {}
@@ -123,7 +123,7 @@ def bits(card: ModelCard, data: Path) -> dict[str, Measured]:
     codec = Codec.from_directory(card.directory)
     figures = {}
     for source in HELD_OUT_SOURCES:
-        documents = held_out(data, source, HELD_OUT_BITS)
+        documents = held_out(data, source, limit)
         if documents:
             value = bits_per_byte(
                 model,
@@ -141,10 +141,10 @@ def _bits_row(key: str) -> Figure | None:
     return bits_figure(source) if start == "bits_per_byte" else None
 
 
-def _people(data: Path) -> list[Story]:
+def _people(data: Path, limit: int) -> list[Story]:
     from training.evaluate import held_out
 
-    documents = held_out(data, PEOPLE, HELD_OUT)
+    documents = held_out(data, PEOPLE, limit)
     if not documents:
         raise FileNotFoundError(f"no held-out {PEOPLE} in {data}: run `wordtale train prepare` first")
     return [written(document) for document in documents]
