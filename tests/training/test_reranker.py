@@ -25,8 +25,8 @@ from training.reranker.fresh import forbidden, fresh_requests, vocabulary_of
 
 GENRES, LEVELS = ("sci_fi", "everyday"), ("A1", "A2", "B1", "B2")
 TEXT = (
-    "Anna found an old lamp in the garden. She took it home and cleaned it. In the evening a neighbour "
-    'knocked. "That is mine," he said. Anna smiled and gave it back to him.'
+    "Anna found an old lamp in the garden. She put it on the table and cleaned it. At night an old man came "
+    'to the house. "My lamp is here!" he said. Anna laughed and gave it to him.'
 )
 OTHER = "Tom ran to the station. His train was late. He bought a big orange. Then he fell asleep on a bench."
 WORDS = ["umbrella", "bridge", "walked", "quickly"]
