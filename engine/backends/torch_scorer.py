@@ -74,8 +74,9 @@ class Scorer(nn.Module):
         seen = real[:, None, None, :].expand(rows, 1, width, width)
         if self.causal:
             seen = seen & torch.ones(width, width, dtype=torch.bool, device=real.device).tril()
-        lowest = torch.finfo(self.head.weight.dtype).min if hasattr(self.head, "weight") else -1e30
-        return torch.zeros(seen.shape, device=real.device).masked_fill_(~seen, lowest)
+        dtype = self.body.embed_tokens.weight.dtype
+        mask = torch.zeros(seen.shape, dtype=dtype, device=real.device)
+        return mask.masked_fill_(~seen, torch.finfo(dtype).min)
 
 
 def padded(rows: Sequence[Sequence[int]], width: int) -> torch.Tensor:

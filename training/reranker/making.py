@@ -67,7 +67,7 @@ def make_reranker(
         writer.close()
     report(f"{told}: {count:,} requests told now")
     codec = Codec.from_directory(model)
-    scorer = start_scorer(model, layers, causal=causal)
+    scorer = start_scorer(model, layers, causal=causal).to("cuda" if torch.cuda.is_available() else "cpu")
     seconds = train(scorer, gather(written, told), codec, tokens=tokens, seed=1, report=report)
     figures = accuracies(scorer, gather(held, told), codec)
     figures |= {

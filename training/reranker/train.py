@@ -163,7 +163,8 @@ def train(
     scorer: Scorer, material: Material, codec: Codec, *, tokens: int, seed: int, report: Report
 ) -> float:
     """Train in place over about so many padded tokens, at a rate falling to zero; return the seconds."""
-    tokens_head = torch.nn.Linear(scorer.head.in_features // 2, 1)
+    device = scorer.head.weight.device
+    tokens_head = torch.nn.Linear(scorer.head.in_features // 2, 1).to(device)
     heads = [*scorer.head.parameters(), *tokens_head.parameters()]
     optimizer = torch.optim.AdamW(
         [
@@ -181,11 +182,12 @@ def train(
         share = done / tokens
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * min(1.0, (share + 0.005) / WARM_UP) * (1.0 - share)
-        hidden, pooled = scorer.read(batch.ids, batch.starts, batch.lengths)
-        loss = loss_of(scorer.judge(hidden, pooled, batch.lengths), batch.groups)
+        ids, lengths = batch.ids.to(device), batch.lengths.to(device)
+        hidden, pooled = scorer.read(ids, batch.starts.to(device), lengths)
+        loss = loss_of(scorer.judge(hidden, pooled, lengths), batch.groups)
         # Which words are out of place is learned from every token: a far denser signal than one a story.
         loss = loss + functional.binary_cross_entropy_with_logits(
-            tokens_head(hidden)[..., 0][pooled], batch.own[pooled]
+            tokens_head(hidden)[..., 0][pooled], batch.own.to(device)[pooled]
         )
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
