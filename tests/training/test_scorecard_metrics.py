@@ -101,8 +101,6 @@ def test_sentences_that_go_on() -> None:
     crossed = straight[[0, 2, 1, 3]]
     assert coherence.neighbours(straight) == pytest.approx(2 / 3)
     assert coherence.neighbours(crossed) == 0
-    gains = coherence.neighbour_gain(straight), coherence.neighbour_gain(crossed)
-    assert gains == (pytest.approx(2 / 3), pytest.approx(-2 / 3))
 
 
 def test_means_and_verdicts() -> None:

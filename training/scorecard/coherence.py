@@ -96,17 +96,3 @@ def neighbours(vectors: Vectors) -> float | None:
     if len(vectors) < MIN_SENTENCES:
         return None
     return float(np.mean(np.sum(vectors[:-1] * vectors[1:], axis=1)))
-
-
-def neighbour_gain(vectors: Vectors) -> float | None:
-    """Return how much nearer neighbouring sentences are than others of the same story, -2 … 2.
-
-    The mean cosine of neighbours less that of sentences further apart; 0 in expectation for a story whose
-    sentences stand in random order. None below four sentences. Higher is better.
-    """
-    near = neighbours(vectors)
-    if near is None:
-        return None
-    cosines = vectors @ vectors.T
-    far = cosines[np.triu_indices(len(vectors), k=2)]
-    return near - float(np.mean(far))

@@ -52,7 +52,6 @@ FIGURES: tuple[Figure, ...] = (
     Figure("order_gain", "gain of true order (nats/token)", "more", share=False),
     Figure("continuity", "sentences that go on", "more"),
     Figure("neighbours", "nearness of neighbours (cosine)", "people", share=False),
-    Figure("neighbour_gain", "nearer than others (cosine)", "more", share=False),
     Figure("learned", "learned score", "more", share=False),
     Figure("repeats", "stories repeating a 4-gram", "less"),
     Figure("distinct_1", "distinct-1", "people"),
@@ -157,5 +156,4 @@ def _of_meaning(stories: Sequence[Story], tools: Tools) -> dict[str, Measured]:
         rows.append(vectors[start : start + len(found_parts)])
         start += len(found_parts)
     figures["neighbours"] = mean(map(coherence.neighbours, rows))
-    figures["neighbour_gain"] = mean(map(coherence.neighbour_gain, rows))
     return figures
