@@ -31,7 +31,7 @@ MAX_BYTES = 12 * 1024 * 1024
 # Drafts in one forward pass.
 BATCH = 32
 # Points a standard deviation, where readers have not been asked yet, and at most.
-DEFAULT_WEIGHT = 3.0
+DEFAULT_WEIGHT = 1.0
 MAX_WEIGHT = 10.0
 
 _log = structlog.get_logger("engine")
