@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -124,7 +125,8 @@ def _run(
     try:
         chosen = load_recipe(recipe, overrides or ())
         trainer = open_stage(settings, stage, _say, recipe=chosen, start=start)
-        _train(trainer, settings, tokens)
+        with closing(trainer):
+            _train(trainer, settings, tokens)
     except (FileNotFoundError, ValueError, DivergedError, BusyError, SaveError) as error:
         raise _fail(error) from error
 
