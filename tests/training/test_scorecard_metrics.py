@@ -109,11 +109,12 @@ def test_means_and_verdicts() -> None:
     # Wilson's interval of 0 of 200 is not nothing.
     assert mean([0.0] * 200).error == pytest.approx(0.0094, abs=1e-4)
     row = Row(key="x", title="x", better="less", share=True)
-    low, high = Value(value=0.1, count=9, error=0.01), Value(value=0.5, count=9, error=0.01)
+    low, high = Value(value=0.1, count=20, error=0.01), Value(value=0.5, count=20, error=0.01)
     assert compare(row, low, high) == "better"
     assert compare(row, high, low) == "worse"
-    assert compare(row, low, Value(value=0.105, count=9, error=0.01)) == "same"
+    assert compare(row, low, Value(value=0.105, count=20, error=0.01)) == "same"
     assert compare(row, low, Value(value=None)) == "unknown"
+    assert compare(row, low, high.model_copy(update={"count": 2})) == "unknown"
 
 
 def test_spoilt_stories_are_the_same_every_time() -> None:

@@ -12,6 +12,7 @@ from training.scorecard.figures import Better, Figure
 from training.scorecard.stories import Measured
 
 SCHEMA = 1
+FEWEST = 10
 Verdict = Literal["better", "worse", "other", "same", "unknown"]
 
 
@@ -99,11 +100,12 @@ def values_of(figures: dict[str, Measured]) -> dict[str, Value]:
 def compare(row: Row, value: Value | None, reference: Value | None) -> Verdict:
     """Say how a value stands to a reference: beyond the 95 % interval of their difference, or the same.
 
-    "other" is a difference where neither way is better in itself. Unknown without intervals.
+    "other" is a difference where neither way is better in itself. Unknown without intervals, and below
+    10 stories or sentences, whose intervals are not to be trusted.
     """
     if value is None or reference is None or value.value is None or reference.value is None:
         return "unknown"
-    if value.error is None or reference.error is None:
+    if value.error is None or reference.error is None or min(value.count, reference.count) < FEWEST:
         return "unknown"
     difference = value.value - reference.value
     if difference**2 <= value.error**2 + reference.error**2:

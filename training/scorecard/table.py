@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from training.scorecard.result import Row, Scorecard, Value, compare
+from training.scorecard.result import FEWEST, Row, Scorecard, Value, compare
 
 ARROWS = {"more": "↑", "less": "↓", "people": "≈"}
 STYLES = {"better": "green", "worse": "red", "other": "yellow", "same": "", "unknown": ""}
@@ -23,9 +23,11 @@ def shown(row: Row, value: Value | None) -> str:
 
 
 def spread(row: Row, value: Value | None) -> str:
-    """Return half the 95 % interval of a value, in the same unit; empty when there is none."""
+    """Return half the 95 % interval of a value, in the same unit; below 10 stories their number instead."""
     if value is None or value.value is None or value.error is None:
         return ""
+    if value.count < FEWEST:
+        return f"n={value.count}"
     if row.share:
         return f"±{100 * value.error:.1f}"
     return f"±{value.error:.2f}" if abs(value.value) >= 10 else f"±{value.error:.3f}"
