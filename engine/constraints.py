@@ -155,6 +155,13 @@ class WordKeeper:
                 _favour(out, node, self._missing, INSIDE_BIAS + push)
         return out
 
+    def going_on(self) -> frozenset[int] | None:
+        """Return the tokens that make a longer form of the whole form at the end; None when none stands there."""
+        whole = [node for node in self._active if node.here & self._missing]
+        if not whole:
+            return None
+        return frozenset(token for node in self._active for token in node.children)
+
     def close(self, text: str) -> None:
         """Look at the text once more; what stands at its very end counts too."""
         if self._missing:

@@ -24,6 +24,8 @@ LAST_CALL = 0.92
 # … and missing words no longer hold the end back.
 GIVE_UP = 0.95
 FORCE = 100.0
+# Against letters after a whole form of a missing word: "wallet" is not to become "walletle".
+LONGER = -8.0
 # A text of one sentence is not over before so many words.
 SENTENCE_MIN_WORDS = 4
 
@@ -82,6 +84,11 @@ class StoryGuide:
         else:
             share = self._share
             found.update(self._keeper.bias(share))
+            longer = self._keeper.going_on()
+            if longer is not None:
+                found.update(
+                    (token, LONGER) for token in self._plan.vocabulary.letters if token not in longer
+                )
             self._end_bias(found, share)
         if not found:
             return None

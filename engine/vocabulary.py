@@ -19,6 +19,8 @@ class Vocabulary:
 
     def __init__(self, pieces: Sequence[bytes]) -> None:
         self._pieces = tuple(pieces)
+        self.letters = tuple(token for token, piece in enumerate(self._pieces) if piece[:1].isalpha())
+        """Ids that go on with the word before them: their first byte is an ASCII letter."""
 
     @classmethod
     def from_directory(cls, directory: Path) -> Vocabulary:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.constraints import FIRST_BIAS_HIGH, FIRST_BIAS_LOW, INSIDE_BIAS, LATE_BIAS, WordForms, WordKeeper
-from engine.guiding import MAX_TITLE_TOKENS, StoryGuide, StoryPlan
+from engine.guiding import LONGER, MAX_TITLE_TOKENS, StoryGuide, StoryPlan
 from engine.prompts import Codec
 from engine.sentences import ends_properly, last_sentence_end, sentence_ends
 from engine.vocabulary import Vocabulary
@@ -197,6 +197,30 @@ class TestGuide:
         self.write(guide, ".")
         assert (early, inside) == (0.0, 0.0)
         assert self.value(guide, EOS) > 1.0
+
+    def test_a_whole_form_becomes_no_other_word(self, vocabulary: Vocabulary) -> None:
+        plan = StoryPlan(
+            vocabulary=vocabulary,
+            words=WordForms(["cat"], CODEC.plain),
+            end_ids=frozenset({EOS}),
+            banned=frozenset(),
+            title_end=None,
+            max_new_tokens=60,
+        )
+
+        def bias_after(text: str) -> dict[str, float]:
+            guide = StoryGuide(plan)
+            for token in CODEC.plain(text):
+                guide.observe(token)
+            bias = guide.bias()
+            assert bias is not None
+            return {CODEC.decode([int(i)]): float(v) for i, v in zip(bias.ids, bias.values, strict=True)}
+
+        after = bias_after(" I see a cat")
+        assert after["e"] == after["l"] == LONGER
+        assert after.get("s", 0.0) > LONGER, "cats is a form too"
+        assert "." not in after
+        assert LONGER not in bias_after(" I see a dog").values()
 
     def test_control_tokens_are_never_drawn(self, plan: StoryPlan) -> None:
         guide = StoryGuide(plan)
