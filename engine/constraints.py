@@ -156,7 +156,7 @@ class WordKeeper:
         return out
 
     def going_on(self) -> frozenset[int] | None:
-        """Return the tokens that make a longer form of the whole form at the end; None when none stands there."""
+        """Return the tokens that lead from a whole form at the end to a longer one, None without one."""
         whole = [node for node in self._active if node.here & self._missing]
         if not whole:
             return None
