@@ -41,7 +41,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure("level_above", "words above the level", "less"),
     Figure("level_within", "stories within the level", "more"),
     Figure("genre", "genre recognised", "more"),
-    Figure("title", "title fits (cosine)", "more", share=False),
+    Figure("title", "title fits (cosine)", "people", share=False),
     Figure("ends_raw", "ends properly, raw draft", "more"),
     Figure("ends_final", "ends properly, finished", "more"),
     Figure("pronouns", "he and she fit the names", "more"),
