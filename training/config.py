@@ -20,7 +20,9 @@ class TrainingSettings(BaseSettings):
         Path(user_data_dir("wordtale")) / "training", description="prepared data, tokenizer, checkpoints"
     )
     data: Path | None = Field(None, description="prepared documents; data/ in the folder when not set")
-    meaning: bool = Field(True, description="label genre and storyline while preparing, which needs embeddings")
+    meaning: bool = Field(
+        True, description="label genre and storyline while preparing, which needs embeddings"
+    )
     threads: int | None = Field(None, ge=1, description="CPU threads; every core when not set")
     compile: bool | None = Field(
         None, description="compile the network; when not set, on a CPU with a C++ compiler and not on a GPU"
