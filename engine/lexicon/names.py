@@ -38,6 +38,9 @@ def _is_common(lower: str) -> bool:
     own = own_levels().get(lower)
     if own is not None:
         return own <= _COMMON
+    # cefrpy guesses levels from books: "anna", "marie" and "maya" have one and are in no dictionary.
+    if not inflections(lower) and not headwords(lower):
+        return False
     # A word such as "bob" that is known as a proper noun and nothing else is not common.
     return any(level <= _COMMON for part, level in cefr_parts(lower).items() if not part.startswith("NNP"))
 

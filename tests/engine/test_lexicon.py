@@ -82,7 +82,19 @@ def test_a_phrase_is_inflected_nowhere_else() -> None:
 
 @pytest.mark.parametrize(
     "word",
-    ["Tom", "London", "New York", "Zogg", "McDonald", "Will", "Mark", "Harry Potter", "Анна", "Jean-Paul"],
+    [
+        "Tom",
+        "Anna",
+        "Maya",
+        "London",
+        "New York",
+        "Zogg",
+        "McDonald",
+        "Will",
+        "Harry Potter",
+        "Анна",
+        "Jean-Paul",
+    ],
 )
 def test_names_are_exactly_themselves(word: str) -> None:
     assert is_name(word)
