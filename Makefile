@@ -6,7 +6,7 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check install --constraint const
 CORPUS ?= ../shared/corpus
 PACKAGES := bot engine training storage
 
-.PHONY: help chat run test check format bench samples docs train train-background lock clean
+.PHONY: help chat run test check format bench samples evaluate ablations train train-background lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -52,6 +52,12 @@ bench: $(VENV)/.chat ## Measure word coverage, the content filter and latency
 
 samples: $(VENV)/.chat ## Write docs/samples.md from its stated seeds
 	@$(BIN)/wordtale bench samples --out docs/samples.md
+
+evaluate: $(VENV)/.test ## Measure the shipped model with the scorecard (minutes; needs prepared data)
+	@$(BIN)/wordtale train evaluate storyteller --candidates 8 --out scorecard
+
+ablations: $(VENV)/.test ## Compare the variants of training/recipes/ablations.toml (hours)
+	@$(BIN)/wordtale train ablate ablations --from engine/models/storyteller --folder ablations
 
 train: $(VENV)/.test ## Prepare data, then train the default model from the start (hours)
 	@$(BIN)/wordtale train prepare --corpus $(CORPUS)
