@@ -22,13 +22,13 @@ PROMPT_TOKENS_PER_STEP = 256
 _log = structlog.get_logger("engine")
 
 
-def rows_by_load(free: int, limit: int, waiting: int, most: int = IDLE_ROWS) -> int:
-    """Return how many rows a job gets when it asks for none in particular: 1, 2, 4 … up to `most`.
+def rows_by_load(free: int, limit: int, waiting: int) -> int:
+    """Return how many rows a job gets when it asks for none in particular: 1, 2, 4 … up to IDLE_ROWS.
 
-    Idle gives `most`; each quarter of the rows in use halves it; what is free is shared with those who wait.
+    Idle gives all; each quarter of the rows in use halves it; what is free is shared with those who wait.
     """
     used = (limit - free) / limit
-    by_use = most >> int(used * 4 + 0.75)
+    by_use = IDLE_ROWS >> int(used * 4 + 0.75)
     rows = max(1, min(by_use, free // (waiting + 1)))
     return 1 << (rows.bit_length() - 1)
 
@@ -71,7 +71,7 @@ class Scheduler(Lane):
                 if work is None:
                     return
                 if work.rows is None:
-                    work.rows = rows_by_load(free, self._max_rows, len(self._waiting) - 1, work.job.most_rows)
+                    work.rows = rows_by_load(free, self._max_rows, len(self._waiting) - 1)
                 count = min(free, work.rows - work.started)
                 if work.started + count == work.rows:
                     self._waiting.pop()

@@ -86,9 +86,9 @@ class Decoding(Wire):
 
 
 PRESETS: dict[str, Decoding] = {
-    "careful": Decoding(temperature=0.5, top_p=0.9, top_k=40, min_p=0.05),
-    "balanced": Decoding(temperature=0.8, top_p=0.95, top_k=0, min_p=0.05),
-    "wild": Decoding(temperature=1.1, top_p=0.98, top_k=0, min_p=0.03),
+    "careful": Decoding(temperature=0.3, top_p=0.9, top_k=40, min_p=0.05),
+    "balanced": Decoding(temperature=0.6, top_p=0.95, top_k=0, min_p=0.05),
+    "wild": Decoding(temperature=1.0, top_p=0.98, top_k=0, min_p=0.03),
 }
 
 

@@ -33,8 +33,8 @@ WORN = 60.0
 CROWDED = 4.0
 LENGTH_OFF = 0.1
 MAX_LENGTH_OFF = 12.0
-# Points on, per nat of mean log-probability.
-FLUENCY = 3.0
+# Points on, per nat of mean log-probability: what readers' sense follows most (docs/reranking.md).
+FLUENCY = 12.0
 # Standard deviations of the learned scorer that count, either way: no score may make up for a word.
 MAX_LEARNED = 4.0
 

@@ -17,9 +17,7 @@ from engine.loading import DEFAULT_CONTEXT, LoadedModel
 from engine.schema import MAX_SEED, Decoding, Kind, PlainRequest, StoryRequest
 from engine.scoring import Draft, clean, draft_of, with_learned
 
-SEEDED_ROWS = 8
-# Half of the rows that decode together: whoever asks next finds room at once.
-RERANKED_ROWS = 16
+SEEDED_ROWS = IDLE_ROWS
 ROUND_STREAMS = 1024
 MIN_ROOM = 40
 KEEPS_WORDS = frozenset({Kind.STORY, Kind.SENTENCE, Kind.CONTINUE})
@@ -69,16 +67,9 @@ class Telling:
             max_new_tokens=max(1, self.room - len(self.prefix)),
             deadline=deadline,
             rows=self.rows,
-            most_rows=self.most_rows,
             person=self.request.person,
             num_beams=beams,
         )
-
-    @property
-    def most_rows(self) -> int:
-        """How many drafts are written on an idle machine: more where a learned scorer tells good from bad."""
-        reranker = self.model.reranker
-        return RERANKED_ROWS if reranker is not None and reranker.reads(self.request) else IDLE_ROWS
 
     def drafts(self, rows: Sequence[RowResult]) -> list[Draft]:
         """Turn decoded rows into scored drafts; a learned scorer reads them where there is a choice."""

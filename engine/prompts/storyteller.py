@@ -70,7 +70,7 @@ class Storyteller(PromptFamily):
     kinds: ClassVar[frozenset[Kind]] = frozenset(Kind)
     # A small model keeps its thread better below the balanced preset, and would else wear words out.
     decoding: ClassVar[Decoding] = Decoding(
-        temperature=0.6, top_p=0.95, top_k=0, min_p=0.05, repetition_penalty=1.1
+        temperature=0.4, top_p=0.95, top_k=0, min_p=0.05, repetition_penalty=1.1
     )
 
     def condition(

@@ -291,17 +291,10 @@ class TestLimits:
         assert (scheduler.running_rows, scheduler.jobs) == (0, 0)
 
     def test_rows_by_load(self) -> None:
-        assert [rows_by_load(free, 32, 0) for free in (32, 24, 20, 16, 14, 8, 3, 1)] == [
-            8,
-            4,
-            2,
-            2,
-            1,
-            1,
-            1,
-            1,
-        ]
-        assert [rows_by_load(32, 32, waiting) for waiting in (0, 3, 4, 15, 31, 63)] == [8, 8, 4, 2, 1, 1]
+        by_free = [rows_by_load(free, 48, 0) for free in (48, 40, 32, 24, 16, 8, 1)]
+        assert by_free == [32, 16, 8, 8, 4, 2, 1]
+        assert [rows_by_load(48, 48, waiting) for waiting in (0, 3, 4, 15, 31, 63)] == [32, 8, 8, 2, 1, 1]
+        assert rows_by_load(8, 8, 0) == 8
 
 
 class TestDraining:

@@ -33,6 +33,7 @@ from engine.schema import (
 )
 from engine.sentences import ends_properly
 from engine.service import StoryService
+from engine.telling import SEEDED_ROWS
 from engine.testing import ScriptedBackend
 from tests import tiny_model
 
@@ -408,7 +409,7 @@ class TestLoad:
         assert 0 in places
 
     async def test_fewer_candidates_under_pressure(self, service: StoryService) -> None:
-        assert (await story(service)).n == 8
+        assert (await story(service)).n == SEEDED_ROWS
         crowd = await asyncio.gather(*(story(service) for _ in range(24)))
         assert min(result.n for result in crowd) <= 2
 
