@@ -54,7 +54,7 @@ samples: $(VENV)/.chat ## Write docs/samples.md from its stated seeds
 	@$(BIN)/wordtale bench samples --out docs/samples.md
 
 evaluate: $(VENV)/.test ## Measure the shipped model with the scorecard (minutes; needs prepared data)
-	@$(BIN)/wordtale train evaluate storyteller --candidates 8 --out scorecard
+	@$(BIN)/wordtale train evaluate storyteller --sanity --out scorecard
 
 ablations: $(VENV)/.test ## Compare the variants of training/recipes/ablations.toml (hours)
 	@$(BIN)/wordtale train ablate ablations --from engine/models/storyteller --folder ablations

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.recipe import Recipe, StageRecipe
+from training.scorecard.result import Scorecard
+from training.scorecard.table import markdown_of
 
 _LIMITS = """\
 - Hold a thread as a person does: people and things may change from sentence to sentence.
@@ -33,6 +35,7 @@ class CardFacts:
     tokens: int
     tokens_before: int
     sources: Sequence[Mapping[str, Any]]
+    scorecard: Scorecard | None = None
 
 
 def source_rows(rows: Sequence[Mapping[str, Any]], recipe: Recipe) -> list[Mapping[str, Any]]:
@@ -60,10 +63,10 @@ def model_card(facts: CardFacts) -> str:
         "trained on (lower is better).\n\n"
         + _table(("held-out documents", "bits per byte"), _held_out(card)),
     ]
-    if card.get("scorecard"):
+    if facts.scorecard is not None:
         parts.append(
-            "## Scorecard\n\nWritten by `wordtale train evaluate`.\n\n"
-            + _table(("figure", "value"), list(_flat(card["scorecard"])))
+            f"## Scorecard\n\nWritten by `{facts.scorecard.command}`; people are held-out stories.\n\n"
+            + markdown_of(facts.scorecard)
         )
     parts += [
         "## What it can't do\n\n" + _LIMITS,
@@ -116,18 +119,6 @@ def _shape(facts: CardFacts) -> str:
 
 def _held_out(card: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, f"{value:.4f}") for name, value in card["bits_per_byte"].items()]
-
-
-def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
-    """Return the single figures of a scorecard with dotted names; texts and lists stay in the JSON."""
-    if isinstance(value, Mapping):
-        rows: list[tuple[str, str]] = []
-        for key, inner in value.items():
-            rows += _flat(inner, f"{name}.{key}" if name else str(key))
-        return rows
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return []
-    return [(name, f"{value:,}" if isinstance(value, int) else f"{value:.4g}")]
 
 
 def _sources(facts: CardFacts) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from tokenizers import Tokenizer
 
 from training.card import CardFacts, model_card, source_rows
@@ -18,6 +19,7 @@ from training.loop import Progress
 from training.model import build_model, export_model
 from training.recipe import Recipe
 from training.runs import Stage, data_folder, tokenizer_file
+from training.scorecard.result import Scorecard
 
 
 def export_stage(
@@ -33,12 +35,12 @@ def export_stage(
     """Write the averaged weights of a stage as a model directory, also while the stage is being trained.
 
     `scorecard` is the JSON of `wordtale train evaluate`. Raises FileNotFoundError without a checkpoint or
-    that file, ValueError when weights and recipe differ in shape or the file is no JSON object.
+    that file, ValueError when weights and recipe differ in shape or the file is no scorecard.
     """
     state = load_state(settings.folder / stage)
     if state is None:
         raise FileNotFoundError(f"no checkpoint in {settings.folder / stage}")
-    scores = _object(scorecard) if scorecard is not None else None
+    scores = _scorecard(scorecard) if scorecard is not None else None
     tokenizer = Tokenizer.from_file(str(tokenizer_file(settings)))
     model = build_model(recipe.model, tokenizer, recipe.seed)
     with torch.no_grad():
@@ -63,21 +65,23 @@ def export_stage(
     sources = source_rows(rows, recipe)
     card["sources"] = [{"name": row["name"], "licence": row["licence"]} for row in sources]
     if scores is not None:
-        card["scorecard"] = scores
-    facts = CardFacts(card, recipe, recipe_name, stage, progress.tokens, progress.tokens_before, sources)
+        card["scorecard"] = scores.short()
+    facts = CardFacts(
+        card, recipe, recipe_name, stage, progress.tokens, progress.tokens_before, sources, scores
+    )
     export_model(model, tokenizer_file(settings), out, card, readme=model_card(facts))
     report(f"wrote {out}: {card['parameters']:,} parameters, {progress.tokens_total:,} tokens seen")
     return out
 
 
-def _object(path: Path) -> dict[str, Any]:
+def _scorecard(path: Path) -> Scorecard:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} holds no scorecard")
-    return value
+        found = Scorecard.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise ValueError(f"{path} holds no scorecard of `wordtale train evaluate`") from error
+    if not any(column.kind == "model" for column in found.columns):
+        raise ValueError(f"{path} holds no scorecard of a model")
+    return found
 
 
 def _data_card(path: Path) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import pytest
 
 from bot.context import Caller
 from bot.replies import Highlight, Reply, Role, Status, Tone, Waiting, Writing, flatten
-from engine.schema import Decoding, Genre, Kind, Length, Level
+from engine.schema import PRESETS, Decoding, Genre, Kind, Length, Level
 from tests.bot.conftest import Conversation
 
 
@@ -57,7 +57,7 @@ async def test_without_words_the_settings_make_the_story(chat: Conversation) -> 
     assert (await chat("/story")).startswith("Title 2\n\nStory 2: went home.\n\nHarder words:")
     asked = chat.engine.requests[0]
     assert (asked.words, asked.level, asked.length, asked.genre) == ([], Level.B1, Length.LONG, Genre.HORROR)
-    assert asked.decoding == Decoding(temperature=0.5, top_p=0.9, top_k=40, min_p=0.05)
+    assert asked.decoding == PRESETS["careful"]
 
 
 async def test_what_is_said_wins_over_the_settings(chat: Conversation) -> None:

@@ -137,7 +137,7 @@ class TestAnswers:
         assert (result.words, result.words_missed) == (["dog", "Tom"], [])
         assert {span.word for span in result.spans} == {"dog", "Tom"}
         assert all(result.text[span.start : span.end] == span.form for span in result.spans)
-        assert (result.model, result.model_version, result.seed, result.n) == ("storyteller", "tiny-1", 4, 8)
+        assert (result.model, result.model_version, result.seed, result.n) == ("storyteller", "tiny-1", 4, SEEDED_ROWS)
         assert (result.request_id, result.candidates) == ("r1", None)
         assert result.decoding.temperature == Storyteller.decoding.temperature
         assert result.decoding.max_new_tokens == 40
@@ -204,7 +204,7 @@ class TestSeeds:
         alone = await story(service, **asked)
         others = [story(service, words=["sea"], n_candidates=1 + i % 4) for i in range(9)]
         crowd = await asyncio.gather(story(service, **asked), *others)
-        assert (crowd[0].text, crowd[0].title, crowd[0].n) == (alone.text, alone.title, 8)
+        assert (crowd[0].text, crowd[0].title, crowd[0].n) == (alone.text, alone.title, SEEDED_ROWS)
 
     async def test_an_answer_can_be_had_again_by_its_seed_and_n(self, service: StoryService) -> None:
         for words in (["dog"], []):

@@ -142,16 +142,36 @@ def test_a_model_carries_its_card(prepared: Path, recipe_file: Path, tmp_path: P
     assert samples.startswith("## 1,")
     assert samples.count("\n- [") == 3
     scores = tmp_path / "scores.json"
-    scores.write_text(json.dumps({"words": {"raw": 0.25, "final": 1.0}, "model": "x"}), encoding="utf-8")
+    row = {"key": "words_raw", "title": "all words used, raw draft", "better": "more", "share": True}
+    column = {
+        "name": "m",
+        "kind": "model",
+        "stories": 40,
+        "figures": {"words_raw": {"value": 0.25, "count": 40}},
+    }
+    measured = {
+        "command": "wordtale train evaluate m",
+        "suite_sha256": "0",
+        "requests": 40,
+        "seed": 1,
+        "candidates": None,
+        "judge": "m",
+        "held_out_sha256": "0",
+        "training_documents": 9,
+        "rows": [row],
+        "columns": [column],
+    }
+    scores.write_text(json.dumps(measured), encoding="utf-8")
     export = ["export", str(out), "--stage", "pretrain", "--scorecard", str(scores), *common]
     done = runner.invoke(app, export)
     assert done.exit_code == 0, done.output
     card = json.loads((out / "wordtale.json").read_text(encoding="utf-8"))
     assert {"name": "wordtale_stories", "licence": "CC0-1.0"} in card["sources"]
-    assert card["scorecard"]["words"]["final"] == 1.0
+    assert card["scorecard"]["figures"] == {"words_raw": 0.25}
     text = (out / "README.md").read_text(encoding="utf-8")
     assert text.startswith("---\nlicense: apache-2.0\nlanguage:\n- en\npipeline_tag: text-generation\n")
-    assert "| words.raw | 0.25 |" in text
+    assert "| all words used, raw draft | ↑ | 25.0% |" in text
+    assert "Written by `wordtale train evaluate m`" in text
     assert "- **wordtale_stories** (CC0-1.0)" in text
     assert "wordtale train pretrain --tokens" in text
     scores.write_text("[]", encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -73,6 +73,18 @@ class Scorecard(_Strict):
     def write(self, path: Path) -> None:
         """Write the scorecard as JSON."""
         path.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+    def short(self) -> dict[str, Any]:
+        """Return how the first model was measured and its figures, JSON-able; {} without a model."""
+        model = next((column for column in self.columns if column.kind == "model"), None)
+        if model is None:
+            return {}
+        return {
+            "command": self.command,
+            "suite_sha256": self.suite_sha256,
+            "requests": self.requests,
+            "figures": {key: value.value for key, value in model.figures.items() if value.value is not None},
+        }
 
     @property
     def people(self) -> Column | None:

@@ -57,3 +57,17 @@ def table_of(card: Scorecard) -> Table:
             cells.append(f"[{style}]{text}[/]" if style else text)
         table.add_row(row.title, ARROWS[row.better], *cells)
     return table
+
+
+def markdown_of(card: Scorecard) -> str:
+    """Return the same as Markdown, of models and people alone."""
+    columns = [column for column in card.columns if column.kind != "spoilt"]
+    lines = [
+        "| figure | best | " + " | ".join(f"{c.name} {c.version}".strip() for c in columns) + " |",
+        "| --- | :---: |" + " ---: |" * len(columns),
+    ]
+    for row in card.rows:
+        values = [column.figures.get(row.key) for column in columns]
+        cells = [f"{shown(row, value)} {spread(row, value)}".strip() for value in values]
+        lines.append(f"| {row.title} | {ARROWS[row.better]} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
