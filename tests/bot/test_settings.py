@@ -53,7 +53,7 @@ async def test_a_preset_takes_the_place_of_single_values(chat: Conversation) -> 
     assert "temperature 1," in await chat("/settings preset wild")
     await chat("/story Tom")
     assert chat.engine.requests[-1].decoding == Decoding(
-        temperature=1.1, top_p=0.98, top_k=0, min_p=0.03, num_beams=4
+        temperature=1.0, top_p=0.98, top_k=0, min_p=0.03, num_beams=4
     )
     await chat.run("/settings temperature 0.6", "/story Tom")
     assert chat.engine.requests[-1].decoding.temperature == 0.6
