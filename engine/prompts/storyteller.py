@@ -99,14 +99,8 @@ class Storyteller(PromptFamily):
             ids += [codec.control(SOURCE), *codec.plain(" " + normalise(source))]
         return ids
 
-    def unwritable(self, words: Sequence[str]) -> list[str]:
-        return [word for word in words if not _LATIN_WORD.fullmatch(word)]
-
-    def encode(self, codec: Codec, request: StoryRequest) -> list[int]:
-        source = None
-        if request.parent and request.kind in (Kind.CONTINUE, Kind.SIMPLER, Kind.HARDER):
-            source = tail(normalise(request.parent))
-        ids = self.condition(
+    def _asked(self, codec: Codec, request: StoryRequest, source: str | None = None) -> list[int]:
+        return self.condition(
             codec,
             kind=request.kind,
             genre=request.genre,
@@ -115,6 +109,15 @@ class Storyteller(PromptFamily):
             words=request.words,
             source=source,
         )
+
+    def unwritable(self, words: Sequence[str]) -> list[str]:
+        return [word for word in words if not _LATIN_WORD.fullmatch(word)]
+
+    def encode(self, codec: Codec, request: StoryRequest) -> list[int]:
+        source = None
+        if request.parent and request.kind in (Kind.CONTINUE, Kind.SIMPLER, Kind.HARDER):
+            source = tail(normalise(request.parent))
+        ids = self._asked(codec, request, source)
         if request.kind is Kind.STORY:
             if request.title:
                 ids += [codec.control(TITLE), *codec.plain(" " + normalise(request.title))]
@@ -127,14 +130,7 @@ class Storyteller(PromptFamily):
 
     def story_ids(self, codec: Codec, request: StoryRequest, title: str, text: str) -> tuple[list[int], int]:
         """Return the ids of a whole story as training shows it, and how many of them are its condition."""
-        ids = self.condition(
-            codec,
-            kind=request.kind,
-            genre=request.genre,
-            level=request.level,
-            length=request.length if request.kind is Kind.STORY else None,
-            words=request.words,
-        )
+        ids = self._asked(codec, request)
         start = len(ids)
         ids += [codec.control(TITLE), *codec.plain(" " + normalise(title)), codec.control(STORY)]
         return [*ids, *codec.plain(" " + normalise(text)), codec.control(EOS)], start

@@ -137,9 +137,10 @@ def test_rejection_tells_every_request(
     made: tuple[Path, str], model: Path, data: Path, tmp_path: Path
 ) -> None:
     given = ("--model", model, "--folder", tmp_path, "--data", data, "--stories", 6, "--candidates", 3)
-    refused = wordtale("rejection", *given)
-    assert refused.exit_code == 1
-    assert "has no reranker" in refused.output
+    without = wordtale("rejection", *given, "--seed", 2)
+    assert without.exit_code == 0, without.output
+    assert "no learned scorer" in without.output
+    assert json.loads(without.output[without.output.index("{") :])["mean_learned_score_of_kept"] is None
     card = reject(made, model, data, tmp_path, "--stories", 6, "--candidates", 3, "--keep", "0.1")
     assert (card["requests"], card["drafts"]) == (6, 18)
     assert card["kept"] <= 2
@@ -162,9 +163,8 @@ def test_rejection_keeps_the_best_that_pass_as_documents(
         {"text": "Anna had a lamp in the garden. " * 5, "score": 93.0},
         {"text": "Anna had a lamp.", "score": 94.0},
         {"text": TEXT.replace("old", "red"), "score": 10.0},
-        {"text": TEXT, "score": 95.0, "learned": None},
     )
-    given = ("--stories", 8, "--candidates", 1)
+    given = ("--stories", 7, "--candidates", 1)
     assert reject(made, model, data, tmp_path, *given, "--keep", "1")["kept"] == 2
     card = reject(made, model, data, tmp_path, *given, "--keep", "0.1")
     (kept,) = read_documents(tmp_path / "wordtale_best.jsonl")

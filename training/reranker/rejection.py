@@ -1,7 +1,7 @@
 """Rejection sampling: of many drafts for fresh requests the best few per cent become training documents.
 
 A draft is taken only with all its words, whole, within its level, without repetition and not copied from
-training text; among those the engine's own score, the learned scorer included, decides. Resumable.
+training text; among those the engine's own score decides, with a learned scorer if there is one. Resumable.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ COMPARED = 2
 
 @dataclass(frozen=True)
 class Found:
-    """A draft that may be kept; `learned` is the scorer's score."""
+    """A draft that may be kept; `learned` is the scorer's score, if there is one."""
 
     id: str
     request: StoryRequest
     title: str
     text: str
     score: float
-    learned: float
+    learned: float | None
 
 
 def collect(
@@ -59,8 +59,8 @@ def collect(
 ) -> dict[str, Any]:
     """Tell `candidates` drafts for each of `stories` requests and write the best as `wordtale_best`.
 
-    Return a card. At most one draft of a request is kept, and at most `keep` of all drafts. Raises ValueError
-    when the model has no scorer, FileNotFoundError without prepared data, ModelRefused for what is no model.
+    Return a card. At most one draft of a request is kept, and at most `keep` of all drafts. Raises
+    FileNotFoundError without prepared data, ModelRefused for what is no model.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written, _ = written_stories(data)
@@ -69,7 +69,7 @@ def collect(
     writer = Writer(model, threads=torch.get_num_threads(), reranker=reranker)
     try:
         if writer.model.reranker is None:
-            raise ValueError(f"{model} has no reranker: train one first, or name it with --reranker")
+            report("no learned scorer: the model's own likelihood and what can be counted decide")
         asked = [
             (f"{seed}-{number}", request.model_copy(update={"n_candidates": candidates}))
             for number, request in enumerate(requests)
@@ -96,7 +96,7 @@ def _passing(rows: Sequence[dict[str, Any]]) -> Iterator[Found]:
         found = [
             Found(row["id"], request, draft["title"], draft["text"], draft["score"], draft["learned"])
             for draft in row["drafts"]
-            if not draft["missed"] and not draft["cut"] and draft["learned"] is not None
+            if not draft["missed"] and not draft["cut"]
         ]
         for best in sorted(found, key=lambda each: -each.score):
             if best.text not in seen and _passes(best):
@@ -170,7 +170,8 @@ def _card(
     seed: int,
 ) -> dict[str, Any]:
     card = read_card(model)
-    mean = sum(found.learned for found in kept) / len(kept) if kept else None
+    scores = [found.learned for found in kept if found.learned is not None]
+    mean = sum(scores) / len(scores) if scores else None
     made = {
         "source": SOURCE,
         "licence": "CC0-1.0",
