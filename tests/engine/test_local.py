@@ -40,11 +40,15 @@ def free_url() -> str:
 def engines(url: str) -> list[psutil.Process]:
     """Return the processes of ours that listen at `url`."""
     port = int(url.rpartition(":")[2])
-    return [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if any(one.laddr.port == port and one.status == "LISTEN" for one in child.net_connections())
-    ]
+    return [child for child in psutil.Process().children(recursive=True) if listens(child, port)]
+
+
+def listens(process: psutil.Process, port: int) -> bool:
+    """Whether a process listens at a port; one that ended meanwhile (it lost the race for the port) doesn't."""
+    try:
+        return any(one.laddr.port == port and one.status == "LISTEN" for one in process.net_connections())
+    except psutil.NoSuchProcess:
+        return False
 
 
 async def test_an_engine_is_started_restarted_and_stopped(tmp_path: Path) -> None:
