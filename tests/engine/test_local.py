@@ -44,7 +44,7 @@ def engines(url: str) -> list[psutil.Process]:
 
 
 def listens(process: psutil.Process, port: int) -> bool:
-    """Whether a process listens at a port; one that ended meanwhile (it lost the race for the port) doesn't."""
+    """Whether a process listens at a port; one that lost the race for the port and ended does not."""
     try:
         return any(one.laddr.port == port and one.status == "LISTEN" for one in process.net_connections())
     except psutil.NoSuchProcess:
