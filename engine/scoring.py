@@ -74,12 +74,12 @@ def draft_of(
     found = {span.word for span in spans}
     used = [word for word in request.words if word in found]
     missed = [word for word in request.words if word not in found]
-    cut = not whole or len(text) < len(parsed.text.rstrip())
+    shortened = len(text) < len(parsed.text.rstrip())
     logprob = row.logprob / max(1, len(row.tokens))
     score = (
         -MISSING_WORD * len(missed)
         - (0.0 if whole else NO_SENTENCE)
-        - (CUT if len(text) < len(parsed.text.rstrip()) else 0.0)
+        - (CUT if shortened else 0.0)
         - _level_points(text, request)
         - REPEATED * repeated_share(text)
         - STUTTER * _stutters(text)
@@ -88,6 +88,7 @@ def draft_of(
         - _length_points(text, request)
         + FLUENCY * logprob
     )
+    cut = shortened or not whole
     return Draft(row.index, title_of(parsed.title, text), text, used, missed, score, logprob, cut)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +13,7 @@ from training.config import TrainingSettings
 from training.data.cli import register
 from training.reranker.cli import register as register_reranker
 from training.scorecard.cli import evaluate
+from training.terminal import fail, say
 
 if TYPE_CHECKING:
     from training.loop import Trainer
@@ -51,16 +51,6 @@ def _settings(
     return settings
 
 
-def _say(line: str) -> None:
-    typer.echo(line)
-    sys.stdout.flush()
-
-
-def _fail(error: Exception) -> typer.Exit:
-    typer.echo(f"error: {error}", err=True)
-    return typer.Exit(1)
-
-
 @app.command()
 def tokenizer(folder: Folder = None, recipe: RecipeName = "storyteller", overrides: Overrides = None) -> None:
     """Train the tokenizer on the prepared data."""
@@ -69,9 +59,9 @@ def tokenizer(folder: Folder = None, recipe: RecipeName = "storyteller", overrid
 
     try:
         chosen = load_recipe(recipe, overrides or ())
-        _say(str(make_tokenizer(_settings(folder=folder), chosen, start=None)))
+        say(str(make_tokenizer(_settings(folder=folder), chosen, start=None)))
     except (FileNotFoundError, ValueError) as error:
-        raise _fail(error) from error
+        raise fail(error) from error
 
 
 @app.command()
@@ -124,11 +114,11 @@ def _run(
 
     try:
         chosen = load_recipe(recipe, overrides or ())
-        trainer = open_stage(settings, stage, _say, recipe=chosen, start=start)
+        trainer = open_stage(settings, stage, say, recipe=chosen, start=start)
         with closing(trainer):
             _train(trainer, settings, tokens)
     except (FileNotFoundError, ValueError, DivergedError, BusyError, SaveError) as error:
-        raise _fail(error) from error
+        raise fail(error) from error
 
 
 @app.command()
@@ -150,9 +140,9 @@ def background(
 
     settings = _settings(corpus, folder, mirror)
     try:
-        prepare_data(settings, _say)
+        prepare_data(settings, say)
     except FileNotFoundError as error:
-        raise _fail(error) from error
+        raise fail(error) from error
     if start is None and (SHIPPED / "model.safetensors").exists():
         start = SHIPPED
     _run("pretrain", settings, None, start, recipe, overrides)
@@ -185,15 +175,15 @@ def ablate(
             plan,
             settings,
             _train,
-            _say,
+            say,
             start=start,
             only=only or (),
             tokens=tokens,
             overrides=overrides or (),
         )
     except (FileNotFoundError, ValueError, DivergedError, BusyError, SaveError) as error:
-        raise _fail(error) from error
-    _say(str(done))
+        raise fail(error) from error
+    say(str(done))
 
 
 @app.command()
@@ -215,7 +205,7 @@ def export(
         which: Stage = "pretrain" if stage == "pretrain" else "finetune"
         chosen = load_recipe(recipe, overrides or ())
         export_stage(
-            _settings(folder=folder), which, out, _say, recipe=chosen, recipe_name=recipe, scorecard=scorecard
+            _settings(folder=folder), which, out, say, recipe=chosen, recipe_name=recipe, scorecard=scorecard
         )
     except (FileNotFoundError, ValueError) as error:
-        raise _fail(error) from error
+        raise fail(error) from error

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from training.config import TrainingSettings
+from training.terminal import fail
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -22,11 +23,6 @@ CorpusOption = Annotated[
     Path | None, typer.Option(help="Folder with the source texts; our own alone when not set.")
 ]
 FolderOption = Annotated[Path | None, typer.Option(help="Where data, tokenizer and checkpoints stand.")]
-
-
-def _fail(sentence: str) -> typer.Exit:
-    typer.echo(f"error: {sentence}", err=True)
-    return typer.Exit(1)
 
 
 @contextmanager
@@ -68,7 +64,7 @@ def prepare_command(
 
     settings = TrainingSettings()
     if corpus is not None and not corpus.is_dir():
-        raise _fail(f"there is no folder {corpus}")
+        raise fail(f"there is no folder {corpus}")
     settings.corpus = corpus or settings.corpus
     settings.folder = folder or settings.folder
     try:
@@ -82,7 +78,7 @@ def prepare_command(
                 watch=watch,
             )
     except (FileNotFoundError, ValueError) as error:
-        raise _fail(str(error)) from error
+        raise fail(str(error)) from error
     print_card(card, Console(width=None if sys.stdout.isatty() else 150))
 
 
@@ -99,12 +95,12 @@ def keywords_command(
     try:
         raw = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise _fail(f"{file} cannot be read as UTF-8 text: {error}") from error
+        raise fail(f"{file} cannot be read as UTF-8 text: {error}") from error
     first, _, rest = raw.strip().partition("\n\n")
     title, body = (first.strip(), rest) if rest and "\n" not in first else ("", raw)
     text = clean(body)
     if text is None:
-        raise _fail(f"{file} holds no plain English text")
+        raise fail(f"{file} holds no plain English text")
     (line,) = Storyliner(Embedder()).find([text])
     if title:
         typer.echo(f"title: {title}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from training.config import TrainingSettings
+from training.terminal import fail, say
 
 Model = Annotated[Path, typer.Option(help="Model directory of the storyteller that drafts are chosen for.")]
 Folder = Annotated[Path, typer.Option(help="Where what is written stays; the same command goes on there.")]
@@ -26,19 +26,9 @@ def register(app: typer.Typer) -> None:
     app.command("reranker-readers")(readers)
 
 
-def _say(line: str) -> None:
-    typer.echo(line)
-    sys.stdout.flush()
-
-
 def _data(data: Path | None) -> Path:
     settings = TrainingSettings()
     return data or getattr(settings, "data", None) or settings.folder / "data"
-
-
-def _fail(error: Exception) -> typer.Exit:
-    typer.echo(f"error: {error}", err=True)
-    return typer.Exit(1)
 
 
 def reranker(
@@ -63,17 +53,15 @@ def reranker(
             stories=stories,
             layers=layers,
             causal=causal,
-            report=_say,
+            report=say,
         )
     except (FileNotFoundError, ValueError, ModelRefused) as error:
-        raise _fail(error) from error
+        raise fail(error) from error
     table = Table("worse version", "pairs", "written one preferred", title="Held-out stories")
     for kind, share in figures["accuracy"].items():
         table.add_row(kind, str(figures["pairs"][kind]), f"{share:.1%}")
     Console().print(table)
-    _say(
-        f"{folder / 'reranker'}: {figures['parameters']:,} parameters, trained in {figures['seconds']:.0f} s"
-    )
+    say(f"{folder / 'reranker'}: {figures['parameters']:,} parameters, trained in {figures['seconds']:.0f} s")
 
 
 def rejection(
@@ -102,11 +90,11 @@ def rejection(
             candidates=candidates,
             seed=seed,
             reranker=reranker,
-            report=_say,
+            report=say,
         )
     except (FileNotFoundError, ValueError, ModelRefused) as error:
-        raise _fail(error) from error
-    _say(json.dumps(card, indent=1))
+        raise fail(error) from error
+    say(json.dumps(card, indent=1))
 
 
 def readers(
@@ -124,5 +112,5 @@ def readers(
     try:
         table = judge(file, model, reranker, write=write)
     except (FileNotFoundError, ValueError, ModelRefused) as error:
-        raise _fail(error) from error
-    _say(table)
+        raise fail(error) from error
+    say(table)
