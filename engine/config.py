@@ -33,6 +33,9 @@ class EngineSettings(BaseSettings):
     threads: int | None = Field(None, ge=1, le=256, description="compute threads; empty = detect")
     deadline_seconds: float = Field(60.0, gt=0, le=3600, description="longest a story may take")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models run")
+    backend: Literal["auto", "onnx", "torch", "openai"] = Field(
+        "auto", description="what decodes: auto takes onnx on the CPU where it can run the model"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def models_path(self) -> Path:
