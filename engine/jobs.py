@@ -155,5 +155,6 @@ class Job:
     deadline: float
     rows: int | None = None
     person: str | None = None
+    group: str | None = None
     num_beams: int = 1
     cancelled: bool = False

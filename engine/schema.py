@@ -116,6 +116,9 @@ class StoryRequest(Wire):
     n_candidates: int | None = Field(None, ge=1, le=MAX_CANDIDATES)
     audience: Literal["private", "group"] = "private"
     person: str | None = Field(None, max_length=64, description="pseudonymous key for the fair queue")
+    group: str | None = Field(
+        None, max_length=64, description="pseudonymous key of a chat or class: groups take turns"
+    )
     return_candidates: bool = False
 
     @field_validator("words")

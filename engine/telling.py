@@ -68,6 +68,7 @@ class Telling:
             deadline=deadline,
             rows=self.rows,
             person=self.request.person,
+            group=self.request.group,
             num_beams=beams,
         )
 
