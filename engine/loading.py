@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from engine.errors import ModelRefused
+from engine.errors import ModelRefused, UnsupportedSetting
 from engine.prompts import Codec, PromptFamily, family_for
 from engine.reranking import FOLDER, Reranker, load_reranker
 from engine.vocabulary import Vocabulary
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # What a row's logits may differ between stepping and one plain pass, as a share of their spread.
 PROBE_TOLERANCE = 1e-3
 DEFAULT_CONTEXT = 512
+INSTALL = "pip install 'wordtale[gpu]'"
 
 _log = structlog.get_logger("engine")
 
@@ -32,7 +33,7 @@ _log = structlog.get_logger("engine")
 class LoadedModel:
     """A model in memory. `steps` is None for what can only be written whole; `whole` does beams.
 
-    `reranker` is None for a model without a learned scorer.
+    `whole` is None where torch is not installed, `reranker` for a model without a learned scorer.
     """
 
     card: ModelCard
@@ -41,11 +42,22 @@ class LoadedModel:
     vocabulary: Vocabulary
     end_ids: frozenset[int]
     steps: StepBackend | None
-    whole: WholeBackend
+    whole: WholeBackend | None
     reranker: Reranker | None = None
 
+    def backend(self, num_beams: int | None = None) -> StepBackend | WholeBackend:
+        """Return what decodes with so many beams. Raises UnsupportedSetting, saying what to install."""
+        chosen = self.steps if (num_beams or 1) == 1 else None
+        if chosen is not None:
+            return chosen
+        if self.whole is None:
+            raise UnsupportedSetting(f"Beams need PyTorch, which is not installed here: {INSTALL}.")
+        return self.whole
 
-def load(card: ModelCard, *, device: str, threads: int, reranker: Path | None = None) -> LoadedModel:
+
+def load(
+    card: ModelCard, *, device: str, threads: int, backend: str = "auto", reranker: Path | None = None
+) -> LoadedModel:
     """Load a model (blocking, seconds) with its learned scorer, or with the one in the folder `reranker`.
 
     Raises ModelRefused with a sentence when that can't be done.

@@ -199,7 +199,10 @@ class StoryService:
         return await asyncio.to_thread(self._registry.card, name)
 
     def _load(self, card: ModelCard) -> LoadedModel:
-        return load(card, device=self._settings.device, threads=self._settings.compute_threads())
+        settings = self._settings
+        return load(
+            card, device=settings.device, threads=settings.compute_threads(), backend=settings.backend
+        )
 
     def _lane(self, model: LoadedModel, num_beams: int | None) -> Lane:
         return self._whole if model.steps is None or (num_beams or 1) > 1 else self._scheduler

@@ -57,9 +57,8 @@ class Telling:
             return RowPlan(settings, self.seed, round_number * ROUND_STREAMS + index, guide, context)
 
         beams = self.decoding.num_beams or 1
-        steps = self.model.steps if beams == 1 else None
         return Job(
-            backend=steps or self.model.whole,
+            backend=self.model.backend(beams),
             prompt=[*self.prompt, *self.prefix],
             plan=plan,
             sink=sink,
@@ -112,6 +111,7 @@ def prepare(request: StoryRequest, model: LoadedModel, *, keep_words: bool = Tru
     title = 0 if title_end is None else MAX_TITLE_TOKENS + 1
     budget = min(family.max_new_tokens(request), room - title)
     beams = decoding.num_beams or 1
+    model.backend(beams)
     decoding = decoding.model_copy(update={"max_new_tokens": budget, "num_beams": beams})
     plan = StoryPlan(
         vocabulary=model.vocabulary,
@@ -170,10 +170,9 @@ class Continuation:
     def job(self, deadline: float, sink: Callable[[JobEvent], None]) -> Job:
         """Return the job: one row, without a guide."""
         beams = self.decoding.num_beams or 1
-        steps = self.model.steps if beams == 1 else None
         settings = RowSettings.of(self.decoding)
         return Job(
-            backend=steps or self.model.whole,
+            backend=self.model.backend(beams),
             prompt=self.prompt,
             plan=lambda index: RowPlan(settings, self.seed, index, None, self.prompt),
             sink=sink,
@@ -188,6 +187,7 @@ class Continuation:
 def prepare_plain(request: PlainRequest, model: LoadedModel) -> Continuation:
     """Encode a plain prompt (not for the event loop). Raises InvalidRequest when it is too long."""
     decoding = request.decoding.over(model.family.decoding)
+    model.backend(decoding.num_beams)
     seed = new_seed() if request.seed is None else request.seed
     prompt = model.family.encode_plain(model.codec, request.prompt)
     room = (model.card.context or DEFAULT_CONTEXT) - len(prompt)
