@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import blake2s
 
 from bot.cards import story_card
 from bot.context import Context
@@ -74,8 +75,12 @@ async def _tell_new(context: Context, arguments: StoryArguments, kind: Kind) -> 
     return story_card(context.say, await tell(context, request), arguments.notes)
 
 
-def _who(context: Context) -> dict[str, str]:
-    return {"audience": "group" if context.caller.is_group else "private", "person": context.person.id}
+def _who(context: Context) -> dict[str, str | None]:
+    """Return who asks: the chat of a group as a key that does not name it."""
+    caller = context.caller
+    key = blake2s(caller.chat.encode(), digest_size=16).hexdigest() if caller.is_group else None
+    audience = "group" if caller.is_group else "private"
+    return {"audience": audience, "person": context.person.id, "group": key}
 
 
 def _decoding(arguments: StoryArguments, asked: StoryRequest) -> Decoding:

@@ -169,6 +169,18 @@ async def test_a_group_never_sees_what_was_written_elsewhere(chat: Conversation)
     assert chat.engine.requests[-1].audience == "group"
 
 
+async def test_a_group_takes_turns_under_a_key_that_does_not_name_it(chat: Conversation) -> None:
+    for who, where in (("ann", "telegram:-9"), ("bob", "telegram:-9"), ("ann", "telegram:-8")):
+        await chat.dispatcher.handle(person(who, where, group=True), "/story Tom")
+    await chat.dispatcher.handle(person(), "/again")
+    ann, bob, elsewhere, alone = chat.engine.requests
+    assert ann.group == bob.group != elsewhere.group
+    assert ann.person == elsewhere.person != bob.person
+    assert ann.group is not None
+    assert "telegram" not in ann.group
+    assert (alone.person, alone.group) == (ann.person, None)
+
+
 async def test_the_same_turn_again_gives_the_same_story(chat: Conversation) -> None:
     first = await reply_to(chat, "/story Tom", person(turn="update 7"))
     second = await reply_to(chat, "/story Tom", person(turn="update 7"))
