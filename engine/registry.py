@@ -10,6 +10,7 @@ import difflib
 import json
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?<!\.part)")
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What is known of a model without loading it. `context` 0 means unknown."""
+    """What is known of a model without loading it. `context` 0 means unknown.
+
+    `changed` tells what lies in the directory from what lay there before: nanoseconds of its newest file.
+    """
 
     name: str
     family: str
@@ -38,6 +42,7 @@ class ModelCard:
     directory: Path
     architecture: str
     encodes: bool
+    changed: int = 0
 
 
 def read_card(directory: Path) -> ModelCard:
@@ -45,6 +50,7 @@ def read_card(directory: Path) -> ModelCard:
     try:
         card = json.loads((directory / CARD).read_text(encoding="utf-8"))
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        changed = max(path.stat().st_mtime_ns for path in _parts(directory))
     except (OSError, ValueError) as error:
         raise ModelRefused(f"{directory} is no model directory: {error}") from error
     return ModelCard(
@@ -57,7 +63,12 @@ def read_card(directory: Path) -> ModelCard:
         directory=directory,
         architecture=str((config.get("architectures") or ["?"])[0]),
         encodes=bool(config.get("is_encoder_decoder", False)),
+        changed=changed,
     )
+
+
+def _parts(directory: Path) -> list[Path]:
+    return [directory / CARD, directory / "config.json", *directory.glob("*.safetensors")]
 
 
 def _context(config: dict[str, Any]) -> int:
@@ -78,12 +89,16 @@ class Registry:
         return self._folders[0]
 
     def cards(self) -> list[ModelCard]:
-        """Return all models by name; an added model hides a shipped one of the same name."""
+        """Return all models by name; an added model hides a shipped one of the same name.
+
+        A directory that can't be read is left out: asking for it by name says why.
+        """
         found: dict[str, ModelCard] = {}
         for folder in reversed(self._folders):
             for path in sorted(folder.iterdir()) if folder.is_dir() else ():
                 if (path / CARD).is_file() and not path.name.endswith(".part"):
-                    found[path.name] = read_card(path)
+                    with suppress(ModelRefused):
+                        found[path.name] = read_card(path)
         return [found[name] for name in sorted(found)]
 
     def card(self, name: str | None = None) -> ModelCard:
@@ -100,7 +115,7 @@ class Registry:
 
     def default(self) -> str:
         """Return the default model's name: an explicit setting, else the one last put to use."""
-        if "default_model" in self._settings.model_fields_set:
+        if self.fixed:
             return self._settings.default_model
         return str(self._state().get("default") or self._settings.default_model)
 
@@ -128,18 +143,38 @@ class Registry:
         card = self.card(name)
         current = self.default()
         if card.name != current:
-            previous = [*self._state().get("previous", ()), current][-MAX_PREVIOUS:]
+            previous = [*self._before(), current][-MAX_PREVIOUS:]
             self._write_state({"default": card.name, "previous": previous})
         return card
 
     def rollback(self) -> ModelCard:
         """Make the previous default the default again. Raises InvalidRequest when there is none."""
-        previous = list(self._state().get("previous", ()))
-        if not previous:
-            raise InvalidRequest("There is no earlier default model to go back to.")
-        card = self.card(previous.pop())
-        self._write_state({"default": card.name, "previous": previous})
+        card = self.previous()
+        self._write_state({"default": card.name, "previous": self._before()[:-1]})
         return card
+
+    def previous(self) -> ModelCard:
+        """Return the default before this one. Raises InvalidRequest when there is none."""
+        names = self._before()
+        if not names:
+            raise InvalidRequest("There is no earlier default model to go back to.")
+        return self.card(names[-1])
+
+    @property
+    def fixed(self) -> bool:
+        """Whether a setting says what the default is, whatever was put to use."""
+        return "default_model" in self._settings.model_fields_set
+
+    def fallbacks(self) -> list[str]:
+        """Return the names to try, in order, when the default that was put to use can't be loaded."""
+        if self.fixed:
+            return []
+        names = [*reversed(self._before()), self._settings.default_model]
+        return [name for name in dict.fromkeys(names) if name != self.default()]
+
+    def _before(self) -> list[str]:
+        names = self._state().get("previous")
+        return [str(name) for name in names] if isinstance(names, list) else []
 
     def _state(self) -> dict[str, Any]:
         try:

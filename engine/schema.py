@@ -77,6 +77,9 @@ class Decoding(Wire):
     min_p: float | None = Field(None, ge=0.0, le=1.0)
     repetition_penalty: float | None = Field(None, ge=1.0, le=2.0)
     no_repeat_ngram_size: int | None = Field(None, ge=0, le=10)
+    dry_multiplier: float | None = Field(None, ge=0.0, le=5.0)
+    dry_base: float | None = Field(None, ge=1.0, le=4.0)
+    dry_allowed_length: int | None = Field(None, ge=1, le=20)
     num_beams: int | None = Field(None, ge=1, le=8)
     max_new_tokens: int | None = Field(None, ge=8, le=512)
 
@@ -277,7 +280,11 @@ class PlainResult(Wire):
 
 
 class ModelInfo(Wire):
-    """One model that the engine knows."""
+    """One model that the engine knows. `active` is the one that answers when a request names none.
+
+    `version` is what a request that names the model gets; `version_on_disk` is another one that lies in its
+    directory by now and comes to use when the model is activated.
+    """
 
     name: str
     family: str
@@ -287,6 +294,28 @@ class ModelInfo(Wire):
     loaded: bool
     context: int
     description: str = ""
+    version_on_disk: str | None = None
+
+
+class ActivateRequest(Wire):
+    """Which version of a model to put to use; None takes the one on disk, whichever it is."""
+
+    version: str | None = Field(None, max_length=100)
+
+
+class Activation(Wire):
+    """A model was put to use in place of `previous`, which may be the same one.
+
+    `kept` says whether a restart serves it too: not where the default is fixed by a setting, the folder of
+    models can't be written, or the version is no longer on disk.
+    """
+
+    model: str
+    model_version: str
+    previous: str | None
+    previous_version: str | None
+    seconds: float
+    kept: bool
 
 
 class LexiconRequest(Wire):

@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 import structlog
 
 from engine.authoring import Author, Sink, job_events
 from engine.config import EngineSettings
 from engine.content import ContentFilter
-from engine.errors import EngineError, InternalError, NotReady, ShuttingDown, UnsuitableWords
+from engine.errors import (
+    DeadlineExceeded,
+    EngineError,
+    InternalError,
+    NotReady,
+    ShuttingDown,
+    UnsuitableWords,
+)
 from engine.jobs import Finished, Job
 from engine.lane import Lane
 from engine.lexicon import lookup
@@ -24,6 +31,7 @@ from engine.loading import LoadedModel, load
 from engine.registry import ModelCard, Registry
 from engine.scheduler import Scheduler
 from engine.schema import (
+    Activation,
     LexiconRequest,
     LexiconResponse,
     ModelInfo,
@@ -32,14 +40,15 @@ from engine.schema import (
     StoryEvent,
     StoryRequest,
 )
-from engine.shelf import Shelf
+from engine.swapping import Swapper
 from engine.telling import prepare, prepare_plain
 from engine.whole import WholeLane
 
-MODELS_IN_MEMORY = 2
 WHOLE_WAITING = 8
-WARM_UP_TOKENS = 4
-WARM_UP = StoryRequest(words=["dinner"], seed=1, n_candidates=1)
+TRIAL_ROWS = 4
+TRIAL_TOKENS = 8
+TRIAL_SECONDS = 60.0
+TRIAL = StoryRequest(words=["dinner"], seed=1, n_candidates=TRIAL_ROWS)
 
 _log = structlog.get_logger("engine")
 
@@ -55,8 +64,7 @@ class StoryService:
         loader: Callable[[ModelCard], LoadedModel] | None = None,
     ) -> None:
         self._settings = settings
-        self._registry = registry or Registry(settings)
-        self._shelf = Shelf(loader or self._load, MODELS_IN_MEMORY)
+        self._models = Swapper(registry or Registry(settings), loader or self._load, try_out)
         self._scheduler = Scheduler(max_rows=settings.max_rows, max_waiting=settings.max_waiting)
         self._whole = WholeLane(max_waiting=min(WHOLE_WAITING, settings.max_waiting))
         self._content: ContentFilter | None = None
@@ -80,16 +88,11 @@ class StoryService:
         began = time.monotonic()
         self._scheduler.start()
         self._whole.start()
-        model = await self._shelf.get(self._registry.card())
+        card = await self._models.start()
         content = await asyncio.to_thread(ContentFilter)
         await asyncio.to_thread(lookup, ["dinner", "Tom"])
-        with suppress(EngineError):
-            telling = await asyncio.to_thread(prepare, WARM_UP, model)
-            telling.room = WARM_UP_TOKENS
-            deadline = time.monotonic() + self._settings.deadline_seconds
-            await self._run(lambda sink: telling.job(0, deadline, sink), self._lane(model, 1))
         self._content = content
-        _log.info("ready", model=model.card.name, seconds=round(time.monotonic() - began, 2))
+        _log.info("ready", model=card.name, seconds=round(time.monotonic() - began, 2))
 
     async def stories(self, request: StoryRequest) -> AsyncGenerator[StoryEvent, None]:
         """Yield the events of one story; the last is done or error. Closing the generator stops the work."""
@@ -106,12 +109,12 @@ class StoryService:
     async def generate(self, request: PlainRequest) -> PlainResult:
         """Continue a prompt without word keeping or choice. Raises EngineError."""
         self._check_open()
-        model = await self._shelf.get(await self._card(request.model))
-        plain = await asyncio.to_thread(prepare_plain, request, model)
         deadline = time.monotonic() + self._settings.deadline_seconds
-        lane = self._lane(model, plain.decoding.num_beams)
-        rows = (await self._run(lambda sink: plain.job(deadline, sink), lane)).rows
-        text = await asyncio.to_thread(model.codec.decode, rows[0].tokens)
+        async with self._lent(request.model, deadline) as model:
+            plain = await asyncio.to_thread(prepare_plain, request, model)
+            lane = self._lane(model, plain.decoding.num_beams)
+            rows = (await finished(lane, lambda sink: plain.job(deadline, sink))).rows
+            text = await asyncio.to_thread(model.codec.decode, rows[0].tokens)
         if not request.prompt.strip() or request.prompt[-1].isspace():
             text = text.lstrip()
         return PlainResult(
@@ -122,22 +125,19 @@ class StoryService:
             tokens=len(rows[0].tokens),
         )
 
+    async def activate(self, name: str, version: str | None = None) -> Activation:
+        """Put a model to use in place of the active one; see `Swapper.activate`."""
+        self._check_open()
+        return await self._models.activate(name, version)
+
+    async def rollback(self) -> Activation:
+        """Put the model back that was active before; see `Swapper.rollback`."""
+        self._check_open()
+        return await self._models.rollback()
+
     def models(self) -> list[ModelInfo]:
         """Return every model known (reads the disk: not for the event loop)."""
-        default, loaded = self._registry.default(), self._shelf.loaded
-        return [
-            ModelInfo(
-                name=card.name,
-                family=card.family,
-                version=card.version,
-                parameters=card.parameters,
-                active=card.name == default,
-                loaded=card.name in loaded,
-                context=card.context,
-                description=card.description,
-            )
-            for card in self._registry.cards()
-        ]
+        return self._models.infos()
 
     def lexicon(self, request: LexiconRequest) -> LexiconResponse:
         """Look words up (milliseconds: not for the event loop)."""
@@ -151,7 +151,7 @@ class StoryService:
             "running_rows": float(sum(lane.running_rows for lane in lanes)),
             "requests": float(sum(lane.jobs for lane in lanes)),
             "max_rows": float(self._settings.max_rows),
-            "models_loaded": float(len(self._shelf.loaded)),
+            "models_loaded": float(self._models.held),
         }
 
     async def aclose(self, drain_seconds: float) -> None:
@@ -166,19 +166,31 @@ class StoryService:
         assert self._content is not None
         if (request.decoding.num_beams or 1) == 1:
             self._scheduler.check_room(request.person)
-        model = await self._shelf.get(await self._card(request.model))
-        telling = await asyncio.to_thread(prepare, request, model)
-        await asyncio.to_thread(self._check_content, request)
-        author = Author(
-            telling=telling,
-            lane=self._lane(model, telling.decoding.num_beams),
-            content=self._content,
-            began=began,
-            deadline=began + self._settings.deadline_seconds,
-        )
-        async with aclosing(author.write()) as events:
-            async for event in events:
-                yield event
+        deadline = began + self._settings.deadline_seconds
+        async with self._lent(request.model, deadline) as model:
+            telling = await asyncio.to_thread(prepare, request, model)
+            await asyncio.to_thread(self._check_content, request)
+            author = Author(
+                telling=telling,
+                lane=self._lane(model, telling.decoding.num_beams),
+                content=self._content,
+                began=began,
+                deadline=deadline,
+            )
+            async with aclosing(author.write()) as events:
+                async for event in events:
+                    yield event
+
+    @asynccontextmanager
+    async def _lent(self, name: str | None, deadline: float) -> AsyncIterator[LoadedModel]:
+        """Give a model for the length of the block. Raises DeadlineExceeded when loading takes too long."""
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    model = await stack.enter_async_context(self._models.lend(name))
+            except TimeoutError as error:
+                raise DeadlineExceeded("The model took too long to load.") from error
+            yield model
 
     def _check_open(self) -> None:
         if self._closing:
@@ -195,9 +207,6 @@ class StoryService:
         if found:
             raise UnsuitableWords(f"I don't write stories with “{found}”. Please choose something else.")
 
-    async def _card(self, name: str | None) -> ModelCard:
-        return await asyncio.to_thread(self._registry.card, name)
-
     def _load(self, card: ModelCard) -> LoadedModel:
         settings = self._settings
         return load(
@@ -207,9 +216,32 @@ class StoryService:
     def _lane(self, model: LoadedModel, num_beams: int | None) -> Lane:
         return self._whole if model.steps is None or (num_beams or 1) > 1 else self._scheduler
 
-    async def _run(self, job_for: Callable[[Sink], Job], lane: Lane) -> Finished:
-        async with aclosing(job_events(lane, job_for, follow_up=False)) as events:
-            async for event in events:
-                if isinstance(event, Finished):
-                    return event
-        raise InternalError("The decoder gave no answer.")
+
+async def try_out(model: LoadedModel) -> None:
+    """Let a model write a little, on a thread of its own, so that a bad one disturbs nobody.
+
+    It is warm afterwards. Raises EngineError when it can't, or when its numbers are none.
+    """
+    telling = await asyncio.to_thread(prepare, TRIAL, model)
+    telling.room = TRIAL_TOKENS
+    lane = WholeLane(max_waiting=1) if model.steps is None else Scheduler(max_rows=TRIAL_ROWS, max_waiting=1)
+    until = time.monotonic() + TRIAL_SECONDS
+    lane.start()
+    try:
+        async with asyncio.timeout(TRIAL_SECONDS):
+            rows = (await finished(lane, lambda sink: telling.job(0, until, sink))).rows
+    except TimeoutError as error:
+        raise DeadlineExceeded("It took too long.") from error
+    finally:
+        await asyncio.to_thread(lane.drain, 0)
+    if len(rows) < TRIAL_ROWS:
+        raise InternalError("Its numbers went wrong.")
+
+
+async def finished(lane: Lane, job_for: Callable[[Sink], Job]) -> Finished:
+    """Have a job done and return its end. Raises EngineError."""
+    async with aclosing(job_events(lane, job_for, follow_up=False)) as events:
+        async for event in events:
+            if isinstance(event, Finished):
+                return event
+    raise InternalError("The decoder gave no answer.")

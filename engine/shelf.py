@@ -1,13 +1,16 @@
-"""Models in memory: loaded when first asked for, at most a few at a time.
+"""Models in memory: never more than a few, lent to whoever writes with them, let go when unused.
 
-Knows nothing of what a model does.
+Two versions of one name are two models. Knows nothing of what a model does.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from engine.registry import ModelCard
@@ -16,34 +19,114 @@ M = TypeVar("M")
 Key = tuple[str, str, int]
 
 
+@dataclass(eq=False)
+class _Place(Generic[M]):
+    """A model and how many write with it; a pinned one makes no room for others."""
+
+    card: ModelCard
+    model: M
+    users: int = 0
+    pins: int = 0
+
+
 class Shelf(Generic[M]):
-    """Keeps the `capacity` models used last; one loads at a time. Belongs to one event loop."""
+    """Keeps the `capacity` models used last. Belongs to one event loop.
+
+    The bound is strict: a model that has to make room counts until the last story of it has ended, and
+    only then is the next one loaded. One loads at a time.
+    """
 
     def __init__(self, load: Callable[[ModelCard], M], capacity: int = 2) -> None:
         self._load = load
         self._capacity = capacity
-        self._models: OrderedDict[Key, M] = OrderedDict()
+        self._places: OrderedDict[Key, _Place[M]] = OrderedDict()
+        self._leaving: set[_Place[M]] = set()
+        self._loads: dict[Key, asyncio.Task[None]] = {}
         self._loading = asyncio.Lock()
+        self._freed = asyncio.Event()
 
     @property
-    def loaded(self) -> frozenset[str]:
-        """Names of the models in memory."""
-        return frozenset(name for name, _, _ in self._models)
+    def loaded(self) -> frozenset[tuple[str, str]]:
+        """Name and version of each model in memory that new requests can have without loading."""
+        return frozenset((place.card.name, place.card.version) for place in self._places.values())
 
-    async def get(self, card: ModelCard) -> M:
-        """Return a model, loading it in a thread when it isn't there or was replaced on disk."""
+    @property
+    def held(self) -> int:
+        """Number of models in memory, those included that only finish what they began."""
+        return len(self._places) + len(self._leaving)
+
+    def has(self, card: ModelCard) -> bool:
+        """Whether this very model is there."""
+        return _key(card) in self._places
+
+    @asynccontextmanager
+    async def lend(self, card: ModelCard, *, pinned: bool = False) -> AsyncIterator[M]:
+        """Give a model for the length of the block, loading it in a thread when it isn't there.
+
+        Waits for room. A load goes on when its caller is cancelled. Raises what loading raises.
+        """
         key = _key(card)
-        if key not in self._models:
-            async with self._loading:
-                if key not in self._models:
-                    self._models[key] = await asyncio.to_thread(self._load, card)
-        self._models.move_to_end(key)
-        while len(self._models) > self._capacity:
-            self._models.popitem(last=False)
-        return self._models[key]
+        while (place := self._places.get(key)) is None:
+            await asyncio.shield(self._load_of(key, card))
+        self._places.move_to_end(key)
+        place.users += 1
+        place.pins += pinned
+        try:
+            yield place.model
+        finally:
+            place.users -= 1
+            place.pins -= pinned
+            self._settle(place)
+
+    def keep(self, card: ModelCard, instead_of: ModelCard | None = None) -> None:
+        """Pin a model that is there for good; unpin the one it replaces."""
+        self._places[_key(card)].pins += 1
+        if instead_of is not None and (old := self._places.get(_key(instead_of))) is not None:
+            old.pins -= 1
+            self._freed.set()
+
+    def drop(self, card: ModelCard) -> None:
+        """Let a model go as soon as nobody writes with it."""
+        if (place := self._places.pop(_key(card), None)) is not None:
+            self._leaving.add(place)
+            self._settle(place)
+
+    def _settle(self, place: _Place[M]) -> None:
+        if not place.users:
+            self._leaving.discard(place)
+        self._freed.set()
+
+    def _load_of(self, key: Key, card: ModelCard) -> asyncio.Task[None]:
+        task = self._loads.get(key)
+        if task is None:
+            task = self._loads[key] = asyncio.create_task(self._bring(key, card))
+            task.add_done_callback(lambda done: self._loaded(key, done))
+        return task
+
+    def _loaded(self, key: Key, task: asyncio.Task[None]) -> None:
+        self._loads.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # read, lest one that nobody waits for any more is complained about
+
+    async def _bring(self, key: Key, card: ModelCard) -> None:
+        async with self._loading:
+            await self._make_room()
+            self._places[key] = _Place(card, await asyncio.to_thread(self._load_clean, card))
+
+    async def _make_room(self) -> None:
+        while self.held >= self._capacity:
+            self._freed.clear()
+            free = [place for place in self._places.values() if not place.pins]
+            if free and len(self._places) >= self._capacity:
+                # The one unused for longest, one nobody writes with if there is such.
+                self.drop(min(free, key=lambda place: place.users > 0).card)
+            else:
+                await self._freed.wait()
+
+    def _load_clean(self, card: ModelCard) -> M:
+        gc.collect()  # a model let go may hang in cycles of references
+        return self._load(card)
 
 
 def _key(card: ModelCard) -> Key:
-    path = card.directory / "wordtale.json"
-    changed = path.stat().st_mtime_ns if path.is_file() else 0
-    return card.name, card.version, changed
+    return card.name, card.version, card.changed
