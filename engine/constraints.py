@@ -7,9 +7,11 @@ and words; nothing of models, prompts or how a token is drawn.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from engine.lexicon import forms, is_name, used_words
 
@@ -70,9 +72,13 @@ class WordForms:
 
     def may_complete(self, text: str) -> bool:
         """Whether a form may just have been completed at the end of `text`; cheap, may be wrong with yes."""
-        if any(form[-1:] in text[-16:] for form in self._unspaced):
+        if self._unspaced and any(form[-1:] in text[-16:] for form in self._unspaced):
             return True
-        last = _LAST_WORD.search(text[-60:])
+        chunk = text[-60:].rsplit(None, 1)
+        last = _LAST_WORD.search(chunk[-1]) if chunk else None
+        if last is None:
+            # Only signs stand behind the last white space.
+            last = _LAST_WORD.search(text[-60:])
         if last is None:
             return False
         word = last.group().lower().replace("’", "'")
@@ -89,6 +95,15 @@ def _insert(root: _Node, ids: Iterable[int], bit: int) -> None:
         node.here |= bit
 
 
+class State(NamedTuple):
+    """What decides which tokens are favoured. `starts`: common words may start a sentence by now."""
+
+    missing: int
+    roots: tuple[_Node, ...]
+    active: tuple[_Node, ...]
+    starts: bool
+
+
 class WordKeeper:
     """Follows one row: which words are missing and what would bring them."""
 
@@ -97,6 +112,7 @@ class WordKeeper:
         self._missing = (1 << len(forms_of.words)) - 1
         self._active: list[_Node] = []
         self._rest = 0
+        self._inside = (forms_of.inside,)
         self._roots = self._fitting(text)
         if text:
             self._check(text)
@@ -135,39 +151,47 @@ class WordKeeper:
             if self._forms.may_complete(whole):
                 self._check(whole)
 
-    def bias(self, share: float) -> dict[int, float]:
-        """Return what to add to which tokens; `share` of the length, 0 … 1, is used up."""
-        out: dict[int, float] = {}
+    def state(self, push: float) -> State | None:
+        """Return what decides which tokens are favoured under this push; None when none is."""
         if not self._missing:
-            return out
-        push = self._push(share)
+            return None
         # A form that stands complete at the end may be the word: wait for what follows.
         complete = any(node.here & self._missing for node in self._active)
-        if self._rest == 0 and not complete:
-            names = self._missing & self._forms.names
-            for root in self._roots:
-                less = 0.0 if root is self._forms.inside else START_LESS
-                _favour(out, root, names, push)
-                _favour(out, root, self._missing & ~names, push - less)
-        for node in self._active:
+        roots = () if self._rest or complete else self._roots
+        if not roots and not self._active:
+            return None
+        return State(self._missing, roots, tuple(self._active), push > START_LESS)
+
+    def favoured(self, state: State) -> dict[int, float]:
+        """Return which tokens are favoured, and by how much more than `push`."""
+        out: dict[int, float] = {}
+        names = state.missing & self._forms.names
+        for root in state.roots:
+            _favour(out, root, names, 0.0)
+            inside = root is self._forms.inside
+            if inside or state.starts:
+                _favour(out, root, state.missing & ~names, 0.0 if inside else -START_LESS)
+        for node in state.active:
             # A complete form is left alone: what follows must not be another letter.
-            if not node.here & self._missing:
-                _favour(out, node, self._missing, INSIDE_BIAS + push)
+            if not node.here & state.missing:
+                _favour(out, node, state.missing, INSIDE_BIAS)
         return out
 
-    def going_on(self) -> frozenset[int] | None:
+    def going_on(self, state: State) -> frozenset[int] | None:
         """Return the tokens that lead from a whole form at the end to a longer one, None without one."""
-        whole = [node for node in self._active if node.here & self._missing]
-        if not whole:
+        if not any(node.here & state.missing for node in state.active):
             return None
-        return frozenset(token for node in self._active for token in node.children)
+        return frozenset(token for node in state.active for token in node.children)
 
     def close(self, text: str) -> None:
         """Look at the text once more; what stands at its very end counts too."""
         if self._missing:
             self._check(text)
 
-    def _push(self, share: float) -> float:
+    def push(self, share: float) -> float:
+        """Return the bias in nats of a favoured token when `share` of the length, 0 … 1, is used up."""
+        if not self._missing:
+            return 0.0
         total = len(self._forms.words)
         met = total - self._missing.bit_count()
         due = LAST_WORD_DUE * (met + 0.5) / total
@@ -177,12 +201,14 @@ class WordKeeper:
 
     def _fitting(self, text: str) -> tuple[_Node, ...]:
         """Return the tries of what may stand next: within a sentence, at its start, after a quote."""
+        if text[-1:].isalpha():
+            return self._inside
         end = text[-8:]
         if _OPEN_QUOTE.search(end):
             return (self._forms.glued,)
         if _SENTENCE_START.search(end):
             return (self._forms.opening,) if text else (self._forms.opening, self._forms.glued)
-        return () if end[-1].isspace() else (self._forms.inside,)
+        return () if end[-1].isspace() else self._inside
 
     def _check(self, text: str) -> None:
         _, missed = used_words(self.missing, text)
@@ -196,7 +222,7 @@ class WordKeeper:
 
 def _favour(out: dict[int, float], node: _Node, missing: int, value: float) -> None:
     for token, child in node.children.items():
-        if child.below & missing and value > out.get(token, 0.0):
+        if child.below & missing and value > out.get(token, -math.inf):
             out[token] = value
 
 

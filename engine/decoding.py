@@ -6,6 +6,7 @@ not depend on the others, and random numbers come from (seed, stream, step) alon
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.jobs import Bias, RowPlan, RowSettings
+from engine.repetition import Loops, NGrams
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -26,7 +28,8 @@ NUCLEUS_NATS = 8.0
 COLDEST = 1e-4
 NARROWEST = 1e-9
 
-_NONE: Ints = np.empty(0, dtype=np.int64)
+# Logits are looked at in so many interleaved blocks to bound the k-th highest from below.
+BLOCKS = 256
 
 
 def uniforms(seed: int, stream: int, count: int) -> Doubles:
@@ -35,19 +38,46 @@ def uniforms(seed: int, stream: int, count: int) -> Doubles:
     return (np.asarray(raw, dtype=np.uint64) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What decides which tokens can be drawn; `reach` is min_p in logits, 0 or less."""
+
+    temperature: float
+    reach: float
+    top_k: int
+    top_p: float
+
+    @classmethod
+    def of(cls, settings: RowSettings) -> Filters:
+        reach = settings.temperature * math.log(settings.min_p) if settings.min_p > 0 else -math.inf
+        return cls(settings.temperature, reach, settings.top_k, max(settings.top_p, NARROWEST))
+
+    @property
+    def warm(self) -> bool:
+        """Whether there is anything to draw; else the best token is taken."""
+        return self.temperature >= COLDEST
+
+    @property
+    def plain(self) -> bool:
+        """Whether every token can be drawn."""
+        return self.top_k == 0 and self.top_p == 1.0 and self.reach == -math.inf
+
+
 class RowMemory:
     """What one row needs between steps: its settings, random numbers and what it has written."""
 
     def __init__(self, plan: RowPlan, max_new_tokens: int) -> None:
-        self.settings: RowSettings = plan.settings
+        self.filters = Filters.of(plan.settings)
+        self.penalty = plan.settings.repetition_penalty
         self._uniforms = uniforms(plan.seed, plan.stream, max_new_tokens)
         self._step = 0
-        self._seen: dict[int, None] = dict.fromkeys(plan.context)
-        self._history = list(plan.context)
-        self._followers: dict[tuple[int, ...], list[int]] = {}
-        self._size = plan.settings.no_repeat_ngram_size
-        for end in range(1, len(self._history) + 1):
-            self._note_ngram(end)
+        given = dict.fromkeys(plan.context)
+        self._known = set(given)
+        self._seen = np.empty(len(given) + max_new_tokens, dtype=np.int64)
+        self._seen[: len(given)] = list(given)
+        size, dry = plan.settings.no_repeat_ngram_size, plan.settings.dry_multiplier
+        self._ngrams = NGrams(size, plan.context) if size else None
+        self._loops = Loops(plan, max_new_tokens) if dry else None
 
     @property
     def uniform(self) -> float:
@@ -56,27 +86,29 @@ class RowMemory:
 
     @property
     def seen(self) -> Ints:
-        """Ids that the repetition penalty counts."""
-        return np.fromiter(self._seen, dtype=np.int64, count=len(self._seen))
+        """Ids that the repetition penalty counts, each once."""
+        return self._seen[: len(self._known)]
 
-    def banned(self) -> Sequence[int]:
+    def banned(self) -> Ints | None:
         """Ids that would repeat an n-gram."""
-        if self._size == 0 or len(self._history) < self._size - 1:
-            return ()
-        start = len(self._history) - (self._size - 1)
-        return self._followers.get(tuple(self._history[start:]), ())
+        return self._ngrams.banned() if self._ngrams else None
+
+    def looping(self) -> Bias | None:
+        """What to take off the logits of tokens that would go on with a loop."""
+        return self._loops.bias() if self._loops else None
 
     def push(self, token: int) -> None:
         """Take note of the token drawn."""
         self._step += 1
-        self._seen[token] = None
-        self._history.append(token)
-        self._note_ngram(len(self._history))
-
-    def _note_ngram(self, end: int) -> None:
-        if self._size and end >= self._size:
-            *before, last = self._history[end - self._size : end]
-            self._followers.setdefault(tuple(before), []).append(last)
+        if token not in self._known:
+            if len(self._known) == len(self._seen):
+                self._seen = np.concatenate([self._seen, np.empty_like(self._seen, shape=64)])
+            self._seen[len(self._known)] = token
+            self._known.add(token)
+        if self._ngrams:
+            self._ngrams.push(token)
+        if self._loops:
+            self._loops.push(token)
 
 
 @dataclass(frozen=True)
@@ -89,141 +121,176 @@ class Sampled:
 
 
 def sample(logits: Floats, rows: Sequence[RowMemory], biases: Sequence[Bias | None]) -> Sampled:
-    """Draw a token for every row of `logits` (changed in place)."""
+    """Draw a token for every row of `logits` [rows, vocabulary] (contiguous, changed in place)."""
     best = logits.max(axis=1)
     ok = np.isfinite(best)
     if not ok.all():
         logits[~ok] = 0.0
         best[~ok] = 0.0
-    log_total = np.log(np.exp(logits - best[:, None]).sum(axis=1, dtype=np.float64)) + best
-    raw = _Sparse(logits)
-    raw.penalise(rows)
-    raw.add(biases)
-    raw.ban(rows)
-    tokens = logits.argmax(axis=1).astype(np.int64)
-    warm = np.flatnonzero([row.settings.temperature >= COLDEST for row in rows] & ok)
-    if len(warm):
-        tokens[warm] = _draw(logits[warm], [rows[int(i)] for i in warm])
-    tokens[~ok] = 0
-    logprobs = raw.original(tokens) - log_total
+    raw = logits - best[:, None]
+    log_total = np.log(np.exp(raw).sum(axis=1).astype(np.float64))
+    _penalise(logits, rows)
+    _add_dense(logits, biases)
+    _add(logits, biases)
+    _add(logits, [row.looping() for row in rows])
+    _ban(logits, rows)
+    warm = [i for i, row in enumerate(rows) if row.filters.warm and ok[i]]
+    if len(warm) == len(rows):
+        tokens = _draw(logits, rows)
+    else:
+        tokens = logits.argmax(axis=1).astype(np.int64)
+        if warm:
+            tokens[warm] = _draw(logits[warm], [rows[i] for i in warm])
+        tokens[~ok] = 0
+    logprobs = raw[np.arange(len(tokens)), tokens] - log_total
     return Sampled(tokens, logprobs, ok)
 
 
-class _Sparse:
-    """Changes single logits and remembers what they were."""
+def _places(ids: Sequence[Ints], width: int) -> Ints:
+    """Return where each row's `ids` stand in the flattened logits."""
+    if len(ids) == 1:
+        return ids[0]
+    starts = np.repeat(np.arange(len(ids)) * width, [len(some) for some in ids])
+    return np.concatenate(ids) + starts
 
-    def __init__(self, logits: Floats) -> None:
-        self._logits = logits
-        self._changed: list[tuple[Ints, Ints, Floats]] = []
 
-    def _places(self, ids: Sequence[Ints]) -> tuple[Ints, Ints]:
-        index = np.repeat(np.arange(len(ids)), [len(some) for some in ids])
-        return index, np.concatenate(ids) if len(index) else np.empty(0, dtype=np.int64)
+_NONE: Ints = np.empty(0, dtype=np.int64)
 
-    def _remember(self, index: Ints, ids: Ints) -> Floats:
-        old: Floats = self._logits[index, ids]
-        self._changed.append((index, ids, old))
-        return old
 
-    def penalise(self, rows: Sequence[RowMemory]) -> None:
-        """Apply the repetition penalty to every id a row has seen."""
-        penalties = np.array([row.settings.repetition_penalty for row in rows], dtype=np.float32)
-        if (penalties == 1.0).all():
-            return
-        none = np.empty(0, dtype=np.int64)
-        index, ids = self._places(
-            [row.seen if p != 1 else none for row, p in zip(rows, penalties, strict=True)]
-        )
-        old = self._remember(index, ids)
-        self._logits[index, ids] = np.where(old > 0, old / penalties[index], old * penalties[index])
+def _penalise(logits: Floats, rows: Sequence[RowMemory]) -> None:
+    """Apply the repetition penalty of CTRL (Keskar et al. 2019) to every id a row has seen."""
+    each = [row.penalty for row in rows]
+    if all(penalty == 1.0 for penalty in each):
+        return
+    ids = [row.seen if penalty != 1.0 else _NONE for row, penalty in zip(rows, each, strict=True)]
+    places = _places(ids, logits.shape[1])
+    penalties = np.repeat(np.array(each, dtype=np.float32), [len(some) for some in ids])
+    flat = logits.reshape(-1)
+    old = flat[places]
+    # The lower of the two is the quotient above zero and the product below.
+    flat[places] = np.minimum(old / penalties, old * penalties)
 
-    def add(self, biases: Sequence[Bias | None]) -> None:
-        """Add each row's bias."""
-        index, ids = self._places([_NONE if bias is None else bias.ids for bias in biases])
-        if len(ids):
-            values = np.concatenate([bias.values for bias in biases if bias is not None])
-            self._logits[index, ids] = self._remember(index, ids) + values
 
-    def ban(self, rows: Sequence[RowMemory]) -> None:
-        """Rule out ids that would repeat an n-gram, unless that would leave a row nothing."""
-        for i, row in enumerate(rows):
-            banned = np.array(sorted(set(row.banned())), dtype=np.int64)
-            if len(banned):
-                index = np.full(len(banned), i)
-                old = self._remember(index, banned)
-                self._logits[i, banned] = -np.inf
-                if not np.isfinite(self._logits[i].max()):
-                    self._logits[i, banned] = old
+def _add_dense(logits: Floats, biases: Sequence[Bias | None]) -> None:
+    """Add the biases over the whole vocabulary, at once where neighbouring rows share one."""
+    dense = [None if bias is None else bias.dense for bias in biases]
+    start = 0
+    for end in range(1, len(dense) + 1):
+        if end == len(dense) or dense[end] is not dense[start]:
+            values = dense[start]
+            if values is not None:
+                logits[start:end, : len(values)] += values
+            start = end
 
-    def original(self, tokens: Ints) -> Doubles:
-        """Return the logit that each row's token had before any change."""
-        values = self._logits[np.arange(len(tokens)), tokens].astype(np.float64)
-        for index, ids, old in reversed(self._changed):
-            hit = ids == tokens[index]
-            values[index[hit]] = old[hit]
-        return values
+
+def _add(logits: Floats, biases: Sequence[Bias | None]) -> None:
+    """Add each row's sparse bias."""
+    given = [bias for bias in biases if bias is not None]
+    if given:
+        places = _places([_NONE if bias is None else bias.ids for bias in biases], logits.shape[1])
+        logits.reshape(-1)[places] += np.concatenate([bias.values for bias in given])
+
+
+def _ban(logits: Floats, rows: Sequence[RowMemory]) -> None:
+    """Rule out ids that would repeat an n-gram, unless that would leave a row nothing."""
+    for i, row in enumerate(rows):
+        banned = row.banned()
+        if banned is not None and len(banned):
+            old = logits[i, banned]
+            logits[i, banned] = -np.inf
+            if not np.isfinite(logits[i].max()):
+                logits[i, banned] = old
 
 
 def _draw(logits: Floats, rows: Sequence[RowMemory]) -> Ints:
     """Draw from each row by temperature, min_p, top_k, top_p in this order and one uniform number."""
-    settings = [row.settings for row in rows]
-    temperature = np.array([s.temperature for s in settings], dtype=np.float32)[:, None]
-    scaled = (logits - logits.max(axis=1, keepdims=True)) / temperature
-    number = np.array([row.uniform for row in rows])
-    plain = np.array([s.top_k == 0 and s.top_p == 1.0 and s.min_p == 0.0 for s in settings])
+    if not any(row.filters.plain for row in rows):
+        return _from_few(logits, rows)
     tokens = np.zeros(len(rows), dtype=np.int64)
-    if plain.any():
-        tokens[plain] = _from_all(scaled[plain], number[plain])
-    if not plain.all():
-        some = np.flatnonzero(~plain)
-        tokens[some] = _from_few(scaled[some], number[some], [settings[int(i)] for i in some])
+    for plain, draw in ((True, _from_all), (False, _from_few)):
+        some = [i for i, row in enumerate(rows) if row.filters.plain is plain]
+        if some:
+            tokens[some] = draw(logits[some], [rows[i] for i in some])
     return tokens
 
 
-def _from_all(scaled: Floats, number: Doubles) -> Ints:
+def _from_all(logits: Floats, rows: Sequence[RowMemory]) -> Ints:
+    number = np.array([row.uniform for row in rows])
+    temperature = np.array([row.filters.temperature for row in rows], dtype=np.float32)
+    scaled = (logits - logits.max(axis=1, keepdims=True)) / temperature[:, None]
     total = np.cumsum(np.exp(scaled), axis=1, dtype=np.float64)
     below = total <= (number * total[:, -1])[:, None]
     tokens: Ints = np.minimum(below.sum(axis=1), scaled.shape[1] - 1)
     return tokens
 
 
-def _from_few(scaled: Floats, number: Doubles, settings: Sequence[RowSettings]) -> Ints:
-    lowest, mass = _limits(scaled, settings)
-    index, ids = np.nonzero(scaled >= lowest[:, None])
-    counts = np.bincount(index, minlength=len(scaled))
-    place = np.arange(len(ids)) - np.repeat(np.cumsum(counts) - counts, counts)
-    weights = np.zeros((len(scaled), counts.max()))
+def _from_few(logits: Floats, rows: Sequence[RowMemory]) -> Ints:
+    """Draw from the tokens that the filters leave, ordered by weight."""
+    width = logits.shape[1]
+    filters = [row.filters for row in rows]
+    top = logits.max(axis=1)
+    lowest, mass = _limits(logits, top, filters)
+    places = np.flatnonzero(logits >= lowest[:, None])
+    index = places // width
+    counts = np.bincount(index, minlength=len(logits))
+    most = int(counts.max())
+    if most == 1:
+        only: Ints = places - index * width
+        return only
+    column = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts)
+    weights = np.zeros((len(logits), most))
     table = np.zeros(weights.shape, dtype=np.int64)
-    weights[index, place] = np.exp(scaled[index, ids].astype(np.float64))
-    table[index, place] = ids
+    temperature = np.array([f.temperature for f in filters])
+    above = logits.reshape(-1)[places].astype(np.float64) - top[index]
+    weights[index, column] = np.exp(above / temperature[index])
+    table[index, column] = places - index * width
     order = np.argsort(-weights, axis=1, kind="stable")
     weights = np.take_along_axis(weights, order, axis=1)
-    top_k = np.array([s.top_k or weights.shape[1] for s in settings])
-    weights[np.arange(weights.shape[1]) >= top_k[:, None]] = 0.0
+    _cut(weights, filters, mass)
     total = np.cumsum(weights, axis=1)
-    top_p = np.array([max(s.top_p, NARROWEST) for s in settings])
-    reached = (total - weights) >= (top_p * np.where(mass > 0, mass, total[:, -1]))[:, None]
-    weights[reached & (top_p < 1.0)[:, None]] = 0.0
-    total = np.cumsum(weights, axis=1)
+    number = np.array([row.uniform for row in rows])
     chosen = (total <= (number * total[:, -1])[:, None]).sum(axis=1)
     chosen = np.minimum(chosen, np.count_nonzero(weights, axis=1) - 1)
-    every = np.arange(len(scaled))
+    every = np.arange(len(logits))
     tokens: Ints = table[every, order[every, chosen]]
     return tokens
 
 
-def _limits(scaled: Floats, settings: Sequence[RowSettings]) -> tuple[Doubles, Doubles]:
+def _cut(weights: Doubles, filters: Sequence[Filters], mass: Doubles) -> None:
+    """Set what top_k and then top_p leave out to zero; each row of `weights` falls."""
+    if any(f.top_k for f in filters):
+        top_k = np.array([f.top_k or weights.shape[1] for f in filters])
+        weights[np.arange(weights.shape[1]) >= top_k[:, None]] = 0.0
+    if any(f.top_p < 1 for f in filters):
+        top_p = np.array([f.top_p if f.top_p < 1 else np.inf for f in filters])
+        total = np.cumsum(weights, axis=1)
+        reached = (total - weights) >= (top_p * np.where(mass > 0, mass, total[:, -1]))[:, None]
+        weights[reached] = 0.0
+
+
+def _limits(logits: Floats, top: Floats, filters: Sequence[Filters]) -> tuple[Floats, Doubles]:
     """Return each row's lowest logit that can be drawn and the mass top_p refers to (0: what is left)."""
-    lowest, mass = np.full(len(settings), -np.inf), np.zeros(len(settings))
-    size = scaled.shape[1]
-    for i, s in enumerate(settings):
-        if s.min_p > 0:
-            lowest[i] = np.log(s.min_p)
-        if 0 < s.top_k < size and (s.min_p == 0 or s.top_k < np.count_nonzero(scaled[i] >= lowest[i])):
-            lowest[i] = max(lowest[i], np.partition(scaled[i], size - s.top_k)[size - s.top_k])
-        elif s.min_p == 0 and s.top_p < 1:
-            weights = np.exp(scaled[i])
+    lowest = (top + np.array([f.reach for f in filters])).astype(np.float32)
+    mass = np.zeros(len(filters))
+    for i, f in enumerate(filters):
+        if f.reach > -np.inf:
+            continue
+        if 0 < f.top_k < logits.shape[1]:
+            lowest[i] = _among_highest(logits[i], f.top_k)
+        elif f.top_p < 1:
+            scaled = (logits[i] - top[i]) / np.float32(f.temperature)
+            weights = np.exp(scaled)
             mass[i] = weights.sum(dtype=np.float64)
-            if weights[scaled[i] >= -NUCLEUS_NATS].sum(dtype=np.float64) >= s.top_p * mass[i]:
-                lowest[i] = -NUCLEUS_NATS
+            near = weights[scaled >= -NUCLEUS_NATS].sum(dtype=np.float64)
+            if near >= f.top_p * mass[i]:
+                lowest[i] = top[i] - NUCLEUS_NATS * f.temperature
     return lowest, mass
+
+
+def _among_highest(row: Floats, count: int) -> np.float32:
+    """Return a bound that at least the `count` highest of a row reach, and few others where it can."""
+    usable = len(row) - len(row) % BLOCKS
+    if count <= BLOCKS // 2 and usable:
+        row = row[:usable].reshape(-1, BLOCKS).max(axis=0)
+    bound: np.float32 = np.partition(row, len(row) - count)[len(row) - count]
+    return bound

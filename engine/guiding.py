@@ -6,11 +6,14 @@ used up. Knows tokens, text and words; nothing of how a token is drawn or of pro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from codecs import getincrementaldecoder
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
-from engine.constraints import WordForms, WordKeeper
+from engine.constraints import State, WordForms, WordKeeper
 from engine.jobs import Bias
 from engine.sentences import ends_properly
 from engine.vocabulary import Vocabulary
@@ -33,6 +36,27 @@ NEVER = -np.inf
 
 
 @dataclass(frozen=True)
+class _Part:
+    """A bias that may be used again; `pushed` is 1 for tokens that the keeper's push is added to, else 0."""
+
+    still: Bias
+    pushed: npt.NDArray[np.float32] | None
+
+    @classmethod
+    def of(cls, found: dict[int, float], pushed: Iterable[int]) -> _Part:
+        still = Bias(
+            np.fromiter(found, np.int64, len(found)), np.fromiter(found.values(), np.float32, len(found))
+        )
+        which = np.isin(still.ids, list(pushed)) & (still.values > LONGER)
+        return cls(still, which.astype(np.float32) if which.any() else None)
+
+    def at(self, push: float) -> Bias:
+        if self.pushed is None:
+            return self.still
+        return Bias(self.still.ids, self.still.values + self.pushed * np.float32(push))
+
+
+@dataclass(frozen=True)
 class StoryPlan:
     """What the rows of one request share.
 
@@ -47,6 +71,8 @@ class StoryPlan:
     max_new_tokens: int
     opening: str = ""
     one_sentence: bool = False
+    parts: dict[Hashable, _Part] = field(default_factory=dict, compare=False)
+    """Biases already put together, by what they depend on."""
 
 
 class StoryGuide:
@@ -58,16 +84,24 @@ class StoryGuide:
         self._in_title = plan.title_end is not None
         self._count = 0
         self._title_tokens = 0
-        self._bytes = b""
+        self._cut = b""
         self._text = plan.opening
         self._at_end = ends_properly(plan.opening)
-        ends = plan.end_ids if plan.title_end is None else plan.end_ids | {plan.title_end}
-        self._banned = {token: NEVER for token in plan.banned - ends}
 
     @property
     def missing(self) -> list[str]:
         """Words not yet in the text."""
         return self._keeper.missing
+
+    @property
+    def title_end(self) -> int | None:
+        """Token that ends the title being written; None once the text has begun."""
+        return self._plan.title_end if self._in_title else None
+
+    @property
+    def share(self) -> float:
+        """Share of the text's length that is used up, 0 … 1."""
+        return self._share
 
     def fork(self) -> StoryGuide:
         """Return an independent copy."""
@@ -78,22 +112,23 @@ class StoryGuide:
 
     def bias(self) -> Bias | None:
         """Return what to add to the row's next logits."""
-        found: dict[int, float] = dict(self._banned)
         if self._in_title:
-            self._title_bias(found)
-        else:
-            share = self._share
-            found.update(self._keeper.bias(share))
-            longer = self._keeper.going_on()
-            if longer is not None:
-                found.update(
-                    (token, LONGER) for token in self._plan.vocabulary.letters if token not in longer
-                )
-            self._end_bias(found, share)
-        if not found:
-            return None
-        size = len(found)
-        return Bias(np.fromiter(found.keys(), np.int64, size), np.fromiter(found.values(), np.float32, size))
+            stage = "first" if self._count == 0 else "last" if self._count >= MAX_TITLE_TOKENS else "title"
+            return self._part(stage, self._title_bias).at(0.0)
+        share = self._share
+        push = self._keeper.push(share)
+        state = self._keeper.state(push)
+        held = self._held(share)
+        part = self._part((state, held), lambda: self._text_bias(state, held))
+        bias = part.at(push)
+        if held or not self._at_end or share <= WIND_DOWN:
+            return bias
+        ending = WIND_DOWN_BIAS * (share - WIND_DOWN) / (1 - WIND_DOWN)
+        ends = np.array(sorted(self._plan.end_ids), dtype=np.int64)
+        return Bias(
+            np.concatenate([bias.ids, ends]),
+            np.concatenate([bias.values, np.full(len(ends), ending, dtype=np.float32)]),
+        )
 
     def observe(self, token: int) -> bool:
         """Take note of the token drawn; true ends the row."""
@@ -102,12 +137,24 @@ class StoryGuide:
             self._in_title = token != self._plan.title_end
             self._title_tokens = self._count
             return False
+        grown = self._string(token)
         before = self._text
-        self._bytes += self._plan.vocabulary.piece(token)
-        self._text = self._plan.opening + self._bytes.decode("utf-8", errors="ignore")
+        self._text += grown
         self._keeper.observe(token, before, self._text)
-        self._at_end = ends_properly(self._text)
+        if grown:
+            self._at_end = ends_properly(self._text)
         return self._share >= 1 or (self._at_end and self._is_over())
+
+    def _string(self, token: int) -> str:
+        """Return what a token adds to the text; half a character waits for its other half."""
+        whole = self._plan.vocabulary.string(token)
+        if whole is not None and not self._cut:
+            return whole
+        data = self._cut + self._plan.vocabulary.piece(token)
+        decoder = getincrementaldecoder("utf-8")(errors="ignore")
+        text = decoder.decode(data)
+        self._cut = decoder.getstate()[0]
+        return text
 
     @property
     def _share(self) -> float:
@@ -120,22 +167,45 @@ class StoryGuide:
             return len(self._text.split()) >= SENTENCE_MIN_WORDS
         return self._share >= LAST_CALL
 
-    def _title_bias(self, found: dict[int, float]) -> None:
+    def _held(self, share: float) -> bool:
+        """Whether the text may not end here: a word is missing, or nothing is written yet."""
+        held = not self._keeper.complete and not (self._at_end and share >= GIVE_UP)
+        return held or self._count == self._title_tokens
+
+    def _part(self, key: Hashable, make: Callable[[], tuple[dict[int, float], Iterable[int]]]) -> _Part:
+        part = self._plan.parts.get(key)
+        if part is None:
+            part = self._plan.parts[key] = _Part.of(*make())
+        return part
+
+    def _never(self) -> dict[int, float]:
+        ends = set(self._plan.end_ids) | {self._plan.title_end}
+        return {token: NEVER for token in self._plan.banned if token not in ends}
+
+    def _title_bias(self) -> tuple[dict[int, float], Iterable[int]]:
+        """Return the bias within a title: it is not empty and ends in time."""
+        found = self._never() | dict.fromkeys(self._plan.end_ids, NEVER)
         title_end = self._plan.title_end
         assert title_end is not None
-        found.update(dict.fromkeys(self._plan.end_ids, NEVER))
         if self._count == 0:
             found[title_end] = NEVER
         elif self._count >= MAX_TITLE_TOKENS:
             found[title_end] = FORCE
+        return found, ()
 
-    def _end_bias(self, found: dict[int, float], share: float) -> None:
+    def _text_bias(self, state: State | None, held: bool) -> tuple[dict[int, float], Iterable[int]]:
+        """Return the bias within the text, and which of its tokens are pushed on top of it."""
+        found = self._never()
+        pushed: dict[int, float] = {}
+        if state is not None:
+            pushed = self._keeper.favoured(state)
+            found.update(pushed)
+            longer = self._keeper.going_on(state)
+            if longer is not None:
+                letters = (token for token in self._plan.vocabulary.letters if token not in longer)
+                found.update(dict.fromkeys(letters, LONGER))
         if self._plan.title_end is not None:
             found[self._plan.title_end] = NEVER
-        held = not self._keeper.complete and not (self._at_end and share >= GIVE_UP)
-        started = self._count > self._title_tokens
-        if held or not started:
+        if held:
             found.update(dict.fromkeys(self._plan.end_ids, NEVER))
-        elif self._at_end and share > WIND_DOWN:
-            push = WIND_DOWN_BIAS * (share - WIND_DOWN) / (1 - WIND_DOWN)
-            found.update(dict.fromkeys(self._plan.end_ids, push))
+        return found, pushed

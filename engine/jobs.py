@@ -26,10 +26,14 @@ IDLE_ROWS = 32
 
 @dataclass(frozen=True)
 class Bias:
-    """What to add to the logits of some tokens. Ids are unique; a value may be -inf."""
+    """What to add to the logits of some tokens. Ids are unique; a value may be -inf.
+
+    `dense`, if any, is added on top to the logits of ids 0, 1, …; rows may share it, nobody changes it.
+    """
 
     ids: npt.NDArray[np.int64]
     values: npt.NDArray[np.float32]
+    dense: npt.NDArray[np.float32] | None = None
 
 
 class Guide(Protocol):
@@ -58,12 +62,23 @@ class RowSettings:
     min_p: float = 0.0
     repetition_penalty: float = 1.0
     no_repeat_ngram_size: int = 0
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
 
     @classmethod
     def of(cls, decoding: Decoding) -> RowSettings:
         """Take the row's settings out of a request's; None means off."""
         given = decoding.model_dump(include=set(cls.__dataclass_fields__), exclude_none=True)
         return cls(**given)
+
+
+@dataclass(frozen=True)
+class TokenMarks:
+    """Ids that matter to the loop breaker: those that end a run, and those that stand inside a word."""
+
+    breakers: frozenset[int] = frozenset()
+    inside: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -78,6 +93,7 @@ class RowPlan:
     stream: int
     guide: Guide | None = None
     context: Sequence[int] = ()
+    marks: TokenMarks = TokenMarks()
 
 
 class End(StrEnum):
@@ -115,6 +131,13 @@ class Started:
 
 
 @dataclass(frozen=True)
+class Narrowed:
+    """Others wait: only the first `rows` rows go on. A single one is streamed from its first token."""
+
+    rows: int
+
+
+@dataclass(frozen=True)
 class Drawn:
     """A token of the single row of a streaming job."""
 
@@ -135,15 +158,15 @@ class Failed:
     error: EngineError
 
 
-JobEvent = Queued | Started | Drawn | Finished | Failed
+JobEvent = Queued | Started | Narrowed | Drawn | Finished | Failed
 
 
 @dataclass(eq=False)
 class Job:
     """One prompt to decode. `sink` is called from the decoding thread and must return at once.
 
-    `rows` None leaves the number to the load (1, 2, 4 … `IDLE_ROWS`). `deadline` is on the monotonic clock.
-    `plan(i)` makes row i, in the decoding thread.
+    `rows` None leaves the number to the load (1 … `IDLE_ROWS`), while the job runs too. `deadline` is on the
+    monotonic clock. `plan(i)` makes row i, in the decoding thread. `person` and `group` take turns.
     """
 
     backend: StepBackend | WholeBackend

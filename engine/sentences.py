@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s*$|\s+[^a-z\s])|[。！？]+[」』”]?")
+_SIGNS = ".!?…\"'”’)]。！？」』"
 _NO_END = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|St|Prof|Sr|Jr|vs|etc|e\.g|i\.e)|\b[A-Z])\.$")
 
 
@@ -22,9 +23,12 @@ def last_sentence_end(text: str) -> int:
 
 
 def ends_properly(text: str) -> bool:
-    """Whether `text` stops at the end of a sentence."""
+    """Whether `text` stops at the end of a sentence. Looks at its last characters only."""
     text = text.rstrip()
-    return bool(text) and last_sentence_end(text) == len(text)
+    # A match is made of these signs alone, so none that reaches the end starts before them.
+    start = len(text.rstrip(_SIGNS))
+    ends = list(_END.finditer(text, start)) if start < len(text) else []
+    return bool(ends) and ends[-1].end() == len(text) and _closes(text, ends[-1])
 
 
 def _closes(text: str, end: re.Match[str]) -> bool:

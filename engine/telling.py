@@ -54,7 +54,8 @@ class Telling:
             guide = self.guide()
             for token in self.prefix:
                 guide.observe(token)
-            return RowPlan(settings, self.seed, round_number * ROUND_STREAMS + index, guide, context)
+            stream = round_number * ROUND_STREAMS + index
+            return RowPlan(settings, self.seed, stream, guide, context, self.model.vocabulary.marks)
 
         beams = self.decoding.num_beams or 1
         return Job(

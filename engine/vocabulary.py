@@ -6,12 +6,16 @@ Knows byte-level BPE and sentencepiece-like vocabularies (tokenizer.json); nothi
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from engine.jobs import TokenMarks
+
 _METASPACE = "▁"
+_BREAKS = re.compile(rb"[.!?\n\"]|\xe2\x80[\x9c\x9d\xa6]")
 
 
 class Vocabulary:
@@ -19,8 +23,12 @@ class Vocabulary:
 
     def __init__(self, pieces: Sequence[bytes]) -> None:
         self._pieces = tuple(pieces)
+        self._strings = tuple(_whole(piece) for piece in self._pieces)
         self.letters = tuple(token for token, piece in enumerate(self._pieces) if piece[:1].isalpha())
         """Ids that go on with the word before them: their first byte is an ASCII letter."""
+        breakers = (token for token, piece in enumerate(self._pieces) if _BREAKS.search(piece))
+        self.marks = TokenMarks(frozenset(breakers), frozenset(self.letters))
+        """What ends a run of repeated tokens (sentence ends, quotes, new lines), what stands in a word."""
 
     @classmethod
     def from_directory(cls, directory: Path) -> Vocabulary:
@@ -45,10 +53,21 @@ class Vocabulary:
         """Return the bytes of a token; none for a control token or an id past the vocabulary."""
         return self._pieces[token] if 0 <= token < len(self._pieces) else b""
 
+    def string(self, token: int) -> str | None:
+        """Return a token's text, None for one that holds part of a character."""
+        return self._strings[token] if 0 <= token < len(self._strings) else ""
+
     def text(self, ids: Sequence[int]) -> str:
         """Return the text of `ids`; a character cut in half at the end is left out."""
         data = b"".join(map(self.piece, ids))
         return data.decode("utf-8", errors="ignore")
+
+
+def _whole(piece: bytes) -> str | None:
+    try:
+        return piece.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 def _pieces(model: dict[str, Any]) -> dict[int, str]:
