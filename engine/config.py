@@ -6,11 +6,12 @@ Knows nothing of models beyond their names.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Literal
 
 from platformdirs import user_data_path
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MAX_THREADS = 2
@@ -36,7 +37,32 @@ class EngineSettings(BaseSettings):
     backend: Literal["auto", "onnx", "torch", "openai"] = Field(
         "auto", description="what decodes: auto takes onnx on the CPU where it can run the model"
     )
+    backend_url: str | None = Field(
+        None, validate_default=True, description="backend openai: where the completion server answers"
+    )
+    backend_token: SecretStr | None = Field(None, description="backend openai: key that the server asks for")
+    backend_model: str | None = Field(
+        None, description="backend openai: the server's name of the model; empty = the only one it has"
+    )
+    backend_dialect: Literal["auto", "openai", "vllm", "llamacpp", "transformers"] = Field(
+        "auto", description="backend openai: kind of server; auto asks it"
+    )
+    backend_parallel: int | None = Field(
+        None, ge=1, le=1024, description="backend openai: calls at a time; empty = by kind of server"
+    )
+    backend_drafts: int = Field(8, ge=1, le=32, description="backend openai: most drafts of one story")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("backend_url")
+    @classmethod
+    def _check_url(cls, url: str | None, others: ValidationInfo) -> str | None:
+        if url is None:
+            if others.data.get("backend") == "openai":
+                raise ValueError("the backend openai needs it (http://host:port)")
+            return None
+        if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", url):
+            raise ValueError("must be like http://host:port")
+        return url
 
     def models_path(self) -> Path:
         """Return the folder of added models (it need not exist)."""

@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 import structlog
 
 from engine.authoring import Author, Sink, job_events
+from engine.backends.openai_completions import connect, connection_of
 from engine.config import EngineSettings
 from engine.content import ContentFilter
 from engine.errors import (
@@ -29,6 +30,7 @@ from engine.lane import Lane
 from engine.lexicon import lookup
 from engine.loading import LoadedModel, load
 from engine.registry import ModelCard, Registry
+from engine.remote_lane import RemoteLane
 from engine.scheduler import Scheduler
 from engine.schema import (
     Activation,
@@ -65,7 +67,14 @@ class StoryService:
     ) -> None:
         self._settings = settings
         self._models = Swapper(registry or Registry(settings), loader or self._load, try_out)
-        self._scheduler = Scheduler(max_rows=settings.max_rows, max_waiting=settings.max_waiting)
+        self._connection = connection_of(settings) if settings.backend == "openai" else None
+        self._scheduler: Lane = Scheduler(max_rows=settings.max_rows, max_waiting=settings.max_waiting)
+        if self._connection is not None:
+            self._scheduler = RemoteLane(
+                max_jobs=settings.max_rows,
+                max_drafts=settings.backend_drafts,
+                max_waiting=settings.max_waiting,
+            )
         self._whole = WholeLane(max_waiting=min(WHOLE_WAITING, settings.max_waiting))
         self._content: ContentFilter | None = None
         self._closing = False
@@ -73,7 +82,12 @@ class StoryService:
     @property
     def ready(self) -> bool:
         """Whether the default model is loaded and requests are taken."""
-        return self._content is not None and not self._closing
+        return self._content is not None and not self._closing and self.trouble is None
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps the completion server behind us from writing, in a sentence; None without trouble."""
+        return self._connection.trouble if self._connection is not None else None
 
     @property
     def healthy(self) -> bool:
@@ -159,6 +173,8 @@ class StoryService:
         self._closing = True
         lanes = (self._scheduler, self._whole)
         await asyncio.gather(*(asyncio.to_thread(lane.drain, drain_seconds) for lane in lanes))
+        if self._connection is not None:
+            await asyncio.to_thread(self._connection.close)
 
     async def _tell(self, request: StoryRequest) -> AsyncGenerator[StoryEvent, None]:
         began = time.monotonic()
@@ -209,11 +225,15 @@ class StoryService:
 
     def _load(self, card: ModelCard) -> LoadedModel:
         settings = self._settings
+        if self._connection is not None:
+            return connect(card, self._connection)
         return load(
             card, device=settings.device, threads=settings.compute_threads(), backend=settings.backend
         )
 
     def _lane(self, model: LoadedModel, num_beams: int | None) -> Lane:
+        if self._connection is not None:
+            return self._scheduler
         return self._whole if model.steps is None or (num_beams or 1) > 1 else self._scheduler
 
 
