@@ -37,10 +37,26 @@ def _engine() -> None:
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    backend: Annotated[str | None, typer.Option(help="What decodes: auto, onnx, torch or openai.")] = None,
+    url: Annotated[str | None, typer.Option(help="Backend openai: address of the completion server.")] = None,
+    remote_model: Annotated[
+        str | None, typer.Option(help="Backend openai: the server's name of the model, if it has several.")
+    ] = None,
+    dialect: Annotated[
+        str | None,
+        typer.Option(help="Backend openai: auto (ask it), openai, vllm, llamacpp or transformers."),
+    ] = None,
     stop_with_parent: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Serve stories over HTTP until SIGTERM or Ctrl-C."""
-    settings = _settings(host=host, port=port)
+    settings = _settings(
+        host=host,
+        port=port,
+        backend=backend,
+        backend_url=url,
+        backend_model=remote_model,
+        backend_dialect=dialect,
+    )
     from engine import logging, serving
 
     logging.configure(settings.log_level)

@@ -10,7 +10,7 @@ from typing import cast
 
 from engine.backends.base import WholeBackend, WholeJob
 from engine.batch import Work
-from engine.errors import InternalError
+from engine.errors import EngineError, InternalError
 from engine.jobs import Started
 from engine.lane import LOG, Lane
 
@@ -44,6 +44,8 @@ class WholeLane(Lane):
         self._current = work
         try:
             self._write(work)
+        except EngineError as error:
+            work.fail(error)
         except Exception:
             LOG.exception("writing a text failed")
             work.fail(InternalError("The model stumbled over this request."))
