@@ -6,6 +6,7 @@ Knows lanes, drafts and the content filter; nothing of HTTP or of which models t
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 
 from engine.content import ContentFilter
 from engine.errors import EngineError, UnsuitableStory
-from engine.jobs import Drawn, Failed, Finished, Job, JobEvent, Queued, Started
+from engine.jobs import Drawn, Failed, Finished, Job, JobEvent, Narrowed, Queued, Started
 from engine.lane import Lane
 from engine.lexicon import level_report
 from engine.lexicon import match as spans_of
@@ -30,28 +31,55 @@ MAX_WORD_ROUNDS = 2
 Sink = Callable[[JobEvent], None]
 
 
+class _Mailbox:
+    """Events on their way from the decoding thread to a reader in an event loop.
+
+    However slow the reader, a handful: of places in line, and of tokens, only the newest is kept.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._arrived = asyncio.Event()
+        self._lock = threading.Lock()
+        self._events: list[JobEvent] = []
+
+    def put(self, event: JobEvent) -> None:
+        """Leave an event (any thread). Raises RuntimeError when the loop is closed."""
+        with self._lock:
+            if self._events and isinstance(event, Queued | Drawn) and type(self._events[-1]) is type(event):
+                del self._events[-1]
+            self._events.append(event)
+        self._loop.call_soon_threadsafe(self._arrived.set)
+
+    async def take(self) -> list[JobEvent]:
+        """Wait for events and take them."""
+        await self._arrived.wait()
+        self._arrived.clear()
+        with self._lock:
+            taken, self._events = self._events, []
+        return taken
+
+
 async def job_events(
     lane: Lane, job_for: Callable[[Sink], Job], *, follow_up: bool
 ) -> AsyncGenerator[JobEvent, None]:
-    """Yield the events of a job up to Finished; leaving early cancels it. Raises EngineError on failure."""
-    loop = asyncio.get_running_loop()
-    events: asyncio.Queue[JobEvent] = asyncio.Queue()
-    job = job_for(lambda event: _deliver(loop, events, event))
+    """Yield the events of a job up to Finished; leaving early cancels it. Raises EngineError on failure.
+
+    A reader who is slow misses places in line and tokens that were not the last.
+    """
+    mailbox = _Mailbox()
+    job = job_for(mailbox.put)
     lane.submit(job, follow_up=follow_up)
     try:
         while True:
-            event = await events.get()
-            if isinstance(event, Failed):
-                raise event.error
-            yield event
-            if isinstance(event, Finished):
-                return
+            for event in await mailbox.take():
+                if isinstance(event, Failed):
+                    raise event.error
+                yield event
+                if isinstance(event, Finished):
+                    return
     finally:
         lane.cancel(job)
-
-
-def _deliver(loop: asyncio.AbstractEventLoop, events: asyncio.Queue[JobEvent], event: JobEvent) -> None:
-    loop.call_soon_threadsafe(events.put_nowait, event)
 
 
 @dataclass
@@ -105,24 +133,24 @@ class Author:
         return self.deadline - now < now - self.began
 
     async def _round(self, number: int, streamer: Streamer) -> AsyncGenerator[StoryEvent, None]:
-        source = job_events(
-            self.lane, lambda sink: self.telling.job(number, self.deadline, sink), follow_up=number > 0
-        )
+        def job_for(sink: Sink) -> Job:
+            return self.telling.job(number, self.deadline, streamer.through(sink))
+
+        source = job_events(self.lane, job_for, follow_up=number > 0)
         async with aclosing(source) as events:
             async for event in events:
                 match event:
                     case Queued(position) if number == 0:
                         yield QueuedEvent(position=position)
-                    case Started(rows):
-                        self.rows = self.rows or rows
-                        self.telling.rows = self.rows
+                    case Started(rows) | Narrowed(rows):
+                        self.rows = self.telling.rows = rows
                         self.started_at = self.started_at or time.monotonic()
-                    case Drawn(token) if streamer.ends_sentence(token):
+                    case Drawn():
                         delta = await asyncio.to_thread(streamer.next_text)
-                        if delta is None:
-                            return
                         if delta:
                             yield self._text(delta)
+                        if streamer.refused:
+                            return
                     case Finished(rows):
                         self.tokens += sum(len(row.tokens) for row in rows)
                         found = await asyncio.to_thread(self.telling.drafts, rows)

@@ -14,17 +14,26 @@ import structlog
 
 from engine.backends.base import Ints, Logits, StepBackend
 from engine.decoding import RowMemory, sample
-from engine.errors import EngineError, InternalError
-from engine.jobs import Bias, Drawn, End, Failed, Finished, Job, JobEvent, RowPlan, RowResult
+from engine.errors import EngineError, InternalError, InvalidRequest
+from engine.jobs import Bias, Drawn, End, Failed, Finished, Job, JobEvent, Narrowed, RowPlan, RowResult
 
 _log = structlog.get_logger("engine")
 
 
+def stumbled(error: Exception) -> InternalError:
+    """Return what to tell those whose work an unexpected exception ended."""
+    # torch and ONNX Runtime raise exceptions of their own when memory runs out, and say so.
+    if isinstance(error, MemoryError) or "memory" in f"{type(error).__name__} {error}".lower():
+        return InternalError("There was not enough memory for this story. Please try again.")
+    return InternalError("The storyteller stumbled over this request.")
+
+
 @dataclass(eq=False)
 class Work:
-    """A job on its way through the scheduler. `ended` is set once, with its last event."""
+    """A job on its way through a lane. `ended` comes with its last event; `leave` hears of its end."""
 
     job: Job
+    leave: Callable[[Work], None]
     rows: int | None = None
     started: int = 0
     running: int = 0
@@ -33,29 +42,38 @@ class Work:
     began: float = 0.0
     ended: bool = False
 
+    @property
+    def over(self) -> bool:
+        """Whether nobody waits for more of it."""
+        return self.ended or self.job.cancelled
+
     def emit(self, event: JobEvent) -> None:
         """Hand an event to whoever asked; one who is gone counts as cancelled."""
         try:
             self.job.sink(event)
         except RuntimeError:
             self.job.cancelled = True
+            self.leave(self)
 
     def fail(self, error: EngineError) -> None:
         """End without a result, unless ended already."""
-        if not self.ended:
-            self.ended = True
-            self.emit(Failed(error))
+        self._end(Failed(error))
 
     def finish_if_done(self) -> None:
         """End with the rows decoded when none is left to decode."""
-        if self.ended or self.running or self.started < (self.rows or 0):
+        if self.over or self.running or self.started < (self.rows or 0):
             return
-        good = sorted((row for row in self.results if row.end is not End.BROKEN), key=lambda row: row.index)
-        if not good:
+        good = [row for row in self.results if row.end is not End.BROKEN]
+        if good:
+            self._end(Finished(sorted(good, key=lambda row: row.index)))
+        else:
             self.fail(InternalError("The model's numbers went wrong for this request."))
-            return
-        self.ended = True
-        self.emit(Finished(good))
+
+    def _end(self, event: Finished | Failed) -> None:
+        if not self.ended:
+            self.ended = True
+            self.emit(event)
+            self.leave(self)
 
 
 @dataclass(eq=False)
@@ -68,52 +86,74 @@ class _Row:
 
     @property
     def stale(self) -> bool:
-        return self.work.ended or self.work.job.cancelled
+        work = self.work
+        return work.ended or work.job.cancelled or self.result.index >= (work.rows or 0)
 
     def bias(self) -> Bias | None:
         """Ask the guide; one that raises costs its job, no others."""
         try:
             return self.plan.guide.bias() if self.plan.guide else None
-        except Exception:
-            self._blame()
+        except Exception as error:
+            self._blame(error)
             return None
 
     def observe(self, token: int) -> bool:
         """Tell the guide; true ends the row."""
         try:
             return self.plan.guide is not None and self.plan.guide.observe(token)
-        except Exception:
-            self._blame()
+        except Exception as error:
+            self._blame(error)
             return True
 
-    def _blame(self) -> None:
+    def _blame(self, error: Exception) -> None:
         _log.exception("a guide failed")
-        self.work.fail(InternalError("The storyteller stumbled over this request."))
+        self.work.fail(stumbled(error))
 
 
 class Batch:
     """Rows in slots 0 … len-1 of one backend. All methods belong to one thread."""
 
     def __init__(self, backend: StepBackend) -> None:
-        self._backend = backend
+        self.backend = backend
         self._rows: list[_Row] = []
         self._fresh: list[_Row] = []
 
     def __len__(self) -> int:
         return len(self._rows) + len(self._fresh)
 
+    @property
+    def joining(self) -> int:
+        """Number of rows whose prompt is computed at the coming step."""
+        return len(self._fresh)
+
     def add(self, work: Work, count: int) -> None:
         """Let the next `count` rows of a job join at the coming step."""
         job = work.job
+        if not 0 < len(job.prompt) < self.backend.context:
+            work.fail(InvalidRequest("That is too much text for this model."))
+            return
         for index in range(work.started, work.started + count):
             plan = job.plan(index)
             memory = RowMemory(plan, job.max_new_tokens)
             self._fresh.append(_Row(work, plan, memory, RowResult(index), len(job.prompt)))
-        work.started += count
-        work.running += count
+            work.started += 1
+            work.running += 1
+
+    def narrow(self, work: Work, rows: int) -> None:
+        """Let only the first `rows` rows of a job go on, as if no more had been asked for."""
+        work.rows = work.started = rows
+        work.results = [result for result in work.results if result.index < rows]
+        work.emit(Narrowed(rows))
+        if rows == 1:
+            held = (row.result for row in (*self._rows, *self._fresh) if row.work is work)
+            for token in next(r.tokens for r in (*work.results, *held) if r.index == 0):
+                work.emit(Drawn(token))
+        self.reap()
 
     def reap(self) -> None:
-        """Free the slots of rows whose job has ended or was cancelled."""
+        """Free the slots of rows whose job is over or was narrowed."""
+        for row in self._fresh:
+            row.work.running -= row.stale
         self._fresh = [row for row in self._fresh if not row.stale]
         self._leave([slot for slot, row in enumerate(self._rows) if row.stale])
 
@@ -130,46 +170,49 @@ class Batch:
         if parts:
             self._draw(parts[0] if len(parts) == 1 else np.concatenate(parts))
 
-    def fail_all(self, error: EngineError) -> None:
+    def fail_all(self, error: Exception) -> None:
         """End every job that has a row here."""
         for row in (*self._rows, *self._fresh):
-            row.work.fail(error)
+            row.work.fail(stumbled(error))
         self._rows, self._fresh = [], []
 
     def _guarded(self, rows: Sequence[_Row], compute: Callable[[], Logits]) -> Logits | None:
         """Return the logits of some rows; a backend that raises costs these rows their jobs, no others."""
         if not rows:
-            return np.empty((0, self._backend.vocab_size), dtype=np.float32)
+            return np.empty((0, self.backend.vocab_size), dtype=np.float32)
         try:
             return compute()
-        except Exception:
+        except Exception as error:
             _log.exception("a decoding step failed", rows=len(rows))
             for row in rows:
-                row.work.fail(InternalError("The model stumbled over this request."))
+                row.work.fail(stumbled(error))
             return None
 
     def _decode(self) -> Logits:
         tokens = np.array([row.result.tokens[-1] for row in self._rows], dtype=np.int64)
         positions = np.array([row.position for row in self._rows], dtype=np.int64)
         slots = np.arange(len(self._rows))
-        logits = self._backend.step(tokens, slots, positions, slots)
+        logits = self.backend.step(tokens, slots, positions, slots)
         for row in self._rows:
             row.position += 1
         return logits
 
     def _join(self) -> Logits:
         """Compute the prompt of each job once and copy its slot for the job's other rows."""
-        groups: dict[Work, list[int]] = {}
+        slots: dict[Work, list[int]] = {}
         for slot, row in enumerate(self._fresh, start=len(self._rows)):
-            groups.setdefault(row.work, []).append(slot)
-        prompts = [np.asarray(work.job.prompt, dtype=np.int64) for work in groups]
+            slots.setdefault(row.work, []).append(slot)
+        prompts = [np.asarray(work.job.prompt, dtype=np.int64) for work in slots]
         lengths = [len(prompt) for prompt in prompts]
-        slots: Ints = np.repeat([of[0] for of in groups.values()], lengths)
+        firsts: Ints = np.repeat([of[0] for of in slots.values()], lengths)
         positions = np.concatenate([np.arange(length) for length in lengths])
-        logits = self._backend.step(np.concatenate(prompts), slots, positions, np.cumsum(lengths) - 1)
-        for of, length in zip(groups.values(), lengths, strict=True):
-            self._backend.copy(of[0], of[1:], length)
-        return np.repeat(logits, [len(of) for of in groups.values()], axis=0)
+        logits = self.backend.step(np.concatenate(prompts), firsts, positions, np.cumsum(lengths) - 1)
+        for of, length in zip(slots.values(), lengths, strict=True):
+            self.backend.copy(of[0], of[1:], length)
+        if len(slots) == len(self._fresh):
+            return logits
+        place = {work: place for place, work in enumerate(slots)}
+        return logits[[place[row.work] for row in self._fresh]]
 
     def _draw(self, logits: Logits) -> None:
         rows = self._rows
@@ -198,21 +241,24 @@ class Batch:
             return End.TOKEN
         if row.observe(token):
             return End.GUIDE
-        full = len(result.tokens) >= job.max_new_tokens or row.position >= self._backend.context
+        full = len(result.tokens) >= job.max_new_tokens or row.position >= self.backend.context
         return End.LENGTH if full else None
 
     def _leave(self, slots: Sequence[int]) -> None:
         """Free slots, then move the last rows into the holes so that slots stay dense."""
+        if not slots:
+            return
         gone = [self._rows[slot] for slot in slots]
         keep = len(self._rows) - len(slots)
         holes = [slot for slot in slots if slot < keep]
-        movers = [slot for slot in range(keep, len(self._rows)) if slot not in set(slots)]
+        leaving = set(slots)
+        movers = [slot for slot in range(keep, len(self._rows)) if slot not in leaving]
         for hole, mover in zip(holes, movers, strict=True):
-            self._backend.copy(mover, [hole], self._rows[mover].position)
+            self.backend.copy(mover, [hole], self._rows[mover].position)
             self._rows[hole] = self._rows[mover]
         del self._rows[keep:]
         for row in gone:
             row.work.running -= 1
-            row.work.results.append(row.result)
-            if not row.work.job.cancelled:
-                row.work.finish_if_done()
+            if row.result.index < (row.work.rows or 0):
+                row.work.results.append(row.result)
+            row.work.finish_if_done()

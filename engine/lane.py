@@ -1,4 +1,4 @@
-"""A thread with a waiting line: admission, fairness, cancelling, deadlines, draining, a heartbeat.
+"""A thread with a waiting line: admission, fairness, cancelling, deadlines, pausing, draining, a heartbeat.
 
 What the thread does with a job is a subclass's. Knows nothing of models, asyncio or HTTP.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections import deque
 
 import structlog
 
@@ -20,6 +20,12 @@ from engine.jobs import Job, Queued
 IDLE_SECONDS = 0.5
 HEARTBEAT_SECONDS = 3.0
 MAX_RETRY_AFTER = 60.0
+# Shares of the waiting room that one person, and one group, may fill.
+OF_ONE_PERSON = 1 / 2
+OF_ONE_GROUP = 3 / 4
+# Longer lines are told their places this many seconds apart at least: each place taken moves everybody.
+LONG_LINE = 32
+TELL_SECONDS = 0.25
 
 LOG = structlog.get_logger("engine")
 
@@ -29,14 +35,16 @@ class Lane(ABC):
 
     def __init__(self, *, max_waiting: int, name: str) -> None:
         self._max_waiting = max_waiting
-        self._max_waiting_of_one = max(1, max_waiting // 2)
         self._changed = threading.Condition()
         self._waiting: FairQueue[Work] = FairQueue()
         self._works: dict[Job, Work] = {}
-        self._closing = self._stopped = False
+        self._over: deque[Work] = deque()
+        self._closing = self._stopped = self._paused = False
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
         self._beat = time.monotonic()
         self._job_seconds = 1.0
+        self._soonest = float("inf")
+        self._told_at, self._told = 0.0, 0
 
     def start(self) -> None:
         """Start the thread."""
@@ -66,37 +74,61 @@ class Lane(ABC):
     def submit(self, job: Job, *, follow_up: bool = False) -> None:
         """Put a job in line. A follow-up of an accepted job is never refused for lack of room.
 
-        Raises Overloaded when the line is full, for all or for this person, and ShuttingDown after `drain`.
+        Raises Overloaded when the line is full, for all or for this person or group, and ShuttingDown after
+        `drain`.
         """
         with self._changed:
             if self._stopped or (self._closing and not follow_up):
                 raise ShuttingDown("The storyteller is about to stop.", retry_after=5.0)
             if not follow_up:
-                self.check_room(job.person)
-            work = Work(job, rows=job.rows)
+                self.check_room(job.person, job.group)
+            work = Work(job, self._over.append, rows=job.rows)
             self._works[job] = work
-            self._waiting.push(job.person, work)
+            self._waiting.push(job.person, work, job.group)
+            self._soonest = min(self._soonest, job.deadline)
             self._changed.notify_all()
 
-    def check_room(self, person: str | None) -> None:
-        """Raise Overloaded when the line is full, for all or for this person: asked before a job is made."""
+    def check_room(self, person: str | None, group: str | None = None) -> None:
+        """Raise Overloaded when the line is full, for all or for this person or group."""
         with self._changed:
-            full = len(self._waiting) >= self._max_waiting
-            own = person is not None and self._waiting.of(person) >= self._max_waiting_of_one
-            if full or own:
+            most, line = self._max_waiting, self._waiting
+            full = len(line) >= most
+            full |= person is not None and line.of(person) >= max(1, int(most * OF_ONE_PERSON))
+            full |= group is not None and line.of_group(group) >= max(1, int(most * OF_ONE_GROUP))
+            if full:
                 raise Overloaded("Too many stories are waiting already.", retry_after=self._retry_after())
 
     def cancel(self, job: Job) -> None:
         """Forget a job: its rows are free before the next step, and nothing more is heard of it."""
         with self._changed:
             job.cancelled = True
+            if job in self._works:
+                self._over.append(self._works[job])
+            self._changed.notify_all()
+
+    def pause(self) -> None:
+        """Begin no job and take no step until `resume`; a step under way still ends. Returns at once.
+
+        Jobs may still be submitted and cancelled, deadlines pass, and the lane stays healthy.
+        """
+        with self._changed:
+            self._paused = True
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        with self._changed:
+            self._paused = False
             self._changed.notify_all()
 
     def drain(self, seconds: float) -> None:
-        """Refuse new jobs, let accepted ones end for so long, fail the rest and end the thread (blocking)."""
+        """Refuse new jobs, let accepted ones end for so long, fail the rest and end the thread (blocking).
+
+        A paused lane goes on, as its jobs could not end otherwise.
+        """
         until = time.monotonic() + seconds
         with self._changed:
-            self._closing = True
+            self._closing, self._paused = True, False
+            self._changed.notify_all()
             while self._works and time.monotonic() < until and self._thread.is_alive():
                 self._changed.wait(timeout=min(0.1, max(0.0, until - time.monotonic())))
             self._stopped = True
@@ -108,56 +140,70 @@ class Lane(ABC):
     def run_once(self) -> bool:
         """Do one round of the thread's work; false when there was nothing to do. For the thread and tests."""
         self._beat = time.monotonic()
+        worked = False
         try:
             self._sweep()
-            worked = self._turn()
+            self._release()
+            if not self._paused:
+                worked = self._turn()
+            self._tell_positions()
         except Exception:
             LOG.exception("a turn of the decoding thread failed", lane=self._thread.name)
             self._fail_everything(InternalError("The storyteller stumbled."))
-            worked = False
-        with self._changed:
-            self._forget_ended()
+        self._forget_ended()
         return worked
 
     def _loop(self) -> None:
         while not self._stopped:
             worked = self.run_once()
             with self._changed:
-                if not worked and not self._waiting and not self._stopped:
+                idle = self._paused or not self._waiting
+                if not worked and idle and not self._over and not self._stopped:
                     self._changed.wait(timeout=IDLE_SECONDS)
 
     @abstractmethod
     def _turn(self) -> bool:
         """Do a bit of work in the thread; false when there was none."""
 
+    def _release(self) -> None:  # noqa: B027 - a lane may hold nothing
+        """Free what jobs that are over still hold; runs while paused too."""
+
     def _sweep(self) -> None:
         """End what is past its deadline and take what is over out of the line."""
         now = time.monotonic()
-        with self._changed:
-            late = [work for work in self._works.values() if now > work.job.deadline]
-        for work in late:
-            if not work.job.cancelled:
-                work.fail(DeadlineExceeded("The story took too long."))
-        with self._changed:
-            self._forget_ended()
+        if now > self._soonest:
+            with self._changed:
+                late = [work for work in self._works.values() if now > work.job.deadline]
+                alive = (work.job.deadline for work in self._works.values() if now <= work.job.deadline)
+                self._soonest = min(alive, default=float("inf"))
+            for work in late:
+                if not work.over:
+                    work.fail(DeadlineExceeded("The story took too long."))
+        self._forget_ended()
 
     def _forget_ended(self) -> None:
-        over = [work for work in self._works.values() if work.ended or work.job.cancelled]
-        for work in over:
-            self._waiting.remove(work)
-            del self._works[work.job]
-            if work.began and not work.job.cancelled:
-                self._job_seconds += 0.1 * (time.monotonic() - work.began - self._job_seconds)
-        if over:
-            self._changed.notify_all()
+        with self._changed:
+            while self._over:
+                work = self._over.popleft()
+                if self._works.pop(work.job, None) is None:
+                    continue
+                self._waiting.remove(work)
+                if work.began and work.ended:
+                    self._job_seconds += 0.1 * (time.monotonic() - work.began - self._job_seconds)
+                self._changed.notify_all()
 
     def _tell_positions(self) -> None:
         """Tell those in line where they stand, when that has changed."""
         with self._changed:
+            line, now = self._waiting, time.monotonic()
+            soon = len(line) > LONG_LINE and now - self._told_at < TELL_SECONDS
+            if self._told == line.changes or soon:
+                return
+            self._told_at, self._told = now, line.changes
             moved = [
                 (place, work)
-                for place, work in enumerate(self._waiting)
-                if work.position != place and not work.started
+                for place, work in enumerate(line)
+                if work.position != place and not work.started and not work.over
             ]
         for place, work in moved:
             work.position = place
@@ -165,12 +211,11 @@ class Lane(ABC):
 
     def _fail_everything(self, error: EngineError) -> None:
         with self._changed:
-            works: Iterable[Work] = list(self._works.values())
+            works = list(self._works.values())
         for work in works:
-            if not work.job.cancelled:
+            if not work.over:
                 work.fail(error)
-        with self._changed:
-            self._forget_ended()
+        self._forget_ended()
 
     def _retry_after(self) -> float:
         """Seconds until a place in line is likely to be free."""

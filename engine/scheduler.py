@@ -7,30 +7,32 @@ from __future__ import annotations
 
 import time
 from typing import cast
+from weakref import WeakKeyDictionary
 
 import structlog
 
 from engine.backends.base import StepBackend
-from engine.batch import Batch
-from engine.errors import InternalError
-from engine.jobs import IDLE_ROWS, Started
+from engine.batch import Batch, Work, stumbled
+from engine.jobs import Started
 from engine.lane import Lane
+from engine.pace import Pace
 
 # Prompt tokens that may join at one step: more would hold up the running rows, and the heartbeat.
 PROMPT_TOKENS_PER_STEP = 256
+# Drafts are compared as long as all of them are written in so many seconds. Of the second half each job has
+# its part only, so that in company those who come next find room, and more stories are streamed.
+WHOLE_SECONDS = 1.0
+# Share of a job's longest text that is usually written.
+EXPECTED = 0.75
+# Numbers of drafts that a job can get.
+DRAFTS = (32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
+# Shares of the rows that a second job of one person, or of one group, leaves to others.
+LEFT_BY_PERSON = 1 / 4
+LEFT_BY_GROUP = 1 / 8
+# One person and one group at a time can have that many rows, the person in a group and alone.
+MOST_SKIPS = 4
 
 _log = structlog.get_logger("engine")
-
-
-def rows_by_load(free: int, limit: int, waiting: int) -> int:
-    """Return how many rows a job gets when it asks for none in particular: 1, 2, 4 … up to IDLE_ROWS.
-
-    Idle gives all; each quarter of the rows in use halves it; what is free is shared with those who wait.
-    """
-    used = (limit - free) / limit
-    by_use = IDLE_ROWS >> int(used * 4 + 0.75)
-    rows = max(1, min(by_use, free // (waiting + 1)))
-    return 1 << (rows.bit_length() - 1)
 
 
 class Scheduler(Lane):
@@ -40,52 +42,118 @@ class Scheduler(Lane):
         super().__init__(max_waiting=max_waiting, name=name)
         self._max_rows = max_rows
         self._batches: dict[int, Batch] = {}
+        self._paces: WeakKeyDictionary[StepBackend, Pace] = WeakKeyDictionary()
+        self._begun: list[Work] = []
 
     @property
     def running_rows(self) -> int:
         """Number of rows being decoded."""
         return sum(map(len, list(self._batches.values())))
 
-    def _turn(self) -> bool:
+    def _release(self) -> None:
         for batch in self._batches.values():
             batch.reap()
+        self._begun = [work for work in self._begun if not work.over]
+
+    def _turn(self) -> bool:
         self._admit()
         self._tell_positions()
         busy = [batch for batch in self._batches.values() if len(batch)]
         for batch in busy:
-            try:
-                batch.step()
-            except Exception:
-                _log.exception("drawing tokens failed", rows=len(batch))
-                batch.fail_all(InternalError("The storyteller stumbled over this request."))
+            self._step(batch)
         self._batches = {key: batch for key, batch in self._batches.items() if len(batch)}
         return bool(busy)
 
+    def _step(self, batch: Batch) -> None:
+        rows, joining, began = len(batch), batch.joining, time.monotonic()
+        try:
+            batch.step()
+        except Exception as error:
+            _log.exception("drawing tokens failed", rows=rows)
+            batch.fail_all(error)
+        if not joining:
+            self._pace(batch.backend).note(rows, time.monotonic() - began)
+
     def _admit(self) -> None:
-        """Give free rows to those in line; a job larger than what is free begins with a part of its rows."""
-        free = self._max_rows - self.running_rows
-        room = PROMPT_TOKENS_PER_STEP
-        while room > 0 and free > 0:
+        """Give rows to those in line, a turn each; a job that can't have all its rows yet stays in line."""
+        room, skips = PROMPT_TOKENS_PER_STEP, 0
+        while room > 0 and skips < MOST_SKIPS:
             with self._changed:
                 work = self._waiting.peek()
-                if work is None:
-                    return
-                if work.rows is None:
-                    work.rows = rows_by_load(free, self._max_rows, len(self._waiting) - 1)
-                count = min(free, work.rows - work.started)
-                if work.started + count == work.rows:
+            if work is None:
+                return
+            most = self._most(work)
+            if most > 0:
+                self._share_out(work)
+            free = self._max_rows - self.running_rows
+            if not free:
+                return
+            count = self._count(work, min(free, most))
+            with self._changed:
+                if work.over or work.started + count == work.rows:
                     self._waiting.pop()
-            room -= max(1, len(work.job.prompt))
-            if work.job.cancelled or work.ended:
-                continue
-            if not work.started:
-                work.began = time.monotonic()
-                work.emit(Started(work.rows))
-            backend = cast(StepBackend, work.job.backend)
-            batch = self._batches.setdefault(id(backend), Batch(backend))
-            try:
-                batch.add(work, count)
-            except Exception:
-                _log.exception("planning rows failed", rows=count)
-                work.fail(InternalError("The storyteller stumbled over this request."))
-            free -= count
+                else:
+                    self._waiting.skip()
+            if count:
+                room -= len(work.job.prompt)
+                self._begin(work, count)
+            else:
+                skips += 1
+
+    def _count(self, work: Work, most: int) -> int:
+        """Return how many rows a job gets now, at most so many; some are left to those behind it."""
+        if work.over or most <= 0:
+            return 0
+        if work.rows is None:
+            work.rows = min(most, self._share(work))
+        return min(work.rows - work.started, max(1, most // len(self._waiting)))
+
+    def _begin(self, work: Work, count: int) -> None:
+        if not work.started:
+            work.began = time.monotonic()
+            self._begun.append(work)
+            work.emit(Started(work.rows or count))
+        backend = cast(StepBackend, work.job.backend)
+        batch = self._batches.setdefault(id(backend), Batch(backend))
+        try:
+            batch.add(work, count)
+        except Exception as error:
+            _log.exception("planning rows failed", rows=count)
+            work.fail(stumbled(error))
+
+    def _most(self, work: Work) -> int:
+        """Return how many rows more a job may have, so that one person or group never holds all of them."""
+        most, job = self._max_rows, work.job
+        others = [other for other in self._begun if other is not work and not other.over]
+        of_person = sum(other.running for other in others if other.job.person == job.person)
+        of_group = sum(other.running for other in others if other.job.group == job.group)
+        if job.person is not None and of_person:
+            most = min(most, int(self._max_rows * (1 - LEFT_BY_PERSON)) - of_person - work.running)
+        if job.group is not None and of_group:
+            most = min(most, int(self._max_rows * (1 - LEFT_BY_GROUP)) - of_group - work.running)
+        return most
+
+    def _share(self, work: Work) -> int:
+        """Return how many rows each job that leaves it to us can have now, those in line too."""
+        running = [other for other in self._begun if not other.over]
+        held = sum(other.running for other in running if not _flexible(other))
+        sharing = len(self._waiting) + sum(map(_flexible, running))
+        seconds = WHOLE_SECONDS * (0.5 + 0.5 / (len(running) + len(self._waiting)))
+        pace = self._pace(cast(StepBackend, work.job.backend))
+        fit = min(self._max_rows, pace.rows_within(seconds / (EXPECTED * work.job.max_new_tokens)))
+        return next((rows for rows in DRAFTS if rows <= (fit - held) / sharing), 1)
+
+    def _share_out(self, work: Work) -> None:
+        """Take from running jobs the rows that are above everybody's share."""
+        share = self._share(work)
+        for other in self._begun:
+            if _flexible(other) and not other.over and (other.rows or 0) > share:
+                self._batches[id(other.job.backend)].narrow(other, share)
+
+    def _pace(self, backend: StepBackend) -> Pace:
+        return self._paces.setdefault(backend, Pace())
+
+
+def _flexible(work: Work) -> bool:
+    """Whether a job's number of drafts is ours to choose: nobody named it, and several are under way."""
+    return work.job.rows is None and (work.rows or 0) > 1

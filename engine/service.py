@@ -181,7 +181,7 @@ class StoryService:
         self._check_open()
         assert self._content is not None
         if (request.decoding.num_beams or 1) == 1:
-            self._scheduler.check_room(request.person)
+            self._scheduler.check_room(request.person, request.group)
         deadline = began + self._settings.deadline_seconds
         async with self._lent(request.model, deadline) as model:
             telling = await asyncio.to_thread(prepare, request, model)

@@ -1,21 +1,32 @@
 """Showing a story while it is written: whole sentences only, each passed by the content filter first.
 
-Knows the tokens of one row; nothing of threads or of what else is decoded.
+Knows the tokens of one row; nothing of what else is decoded.
 """
 
 from __future__ import annotations
 
+import re
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from engine.errors import InternalError
+from engine.jobs import Drawn, JobEvent
 from engine.sentences import sentence_ends
 from engine.telling import Telling
+
+# A byte that may end a sentence; all but the first three belong to characters beyond ASCII.
+_ENDER = re.compile(rb"[.!?\x80-\xff]")
+# The text is looked at with so many tokens that begin with a space after it: the first may be but a space.
+_LOOKS = 2
 
 
 @dataclass
 class Streamer:
-    """Collects one row's tokens and says what may be shown. `suitable` judges a text."""
+    """Collects one row's tokens and says what may be shown. `suitable` judges a text.
+
+    `through` is for the decoding thread; the rest belongs to the reader.
+    """
 
     telling: Telling
     suitable: Callable[[str], bool]
@@ -23,28 +34,52 @@ class Streamer:
     tokens: list[int] = field(default_factory=list)
     accepted: int = 0
     """How many of `tokens` stand for text that was shown."""
+    refused: bool = False
+    """Whether something unsuitable was written: nothing more of this row is shown."""
+    _looks: int = 0
+    _cuts: deque[int] = field(default_factory=deque)
 
-    def ends_sentence(self, token: int) -> bool:
-        """Take a token; whether it is worth asking `next_text` now."""
-        self.tokens.append(token)
-        piece = self.telling.model.vocabulary.piece(token)
-        # A sentence counts as ended once something follows it.
-        return piece[:1].isspace() or piece == b""
+    def through(self, sink: Callable[[JobEvent], None]) -> Callable[[JobEvent], None]:
+        """Return a sink that keeps the tokens drawn and passes on what `next_text` should be called for."""
 
-    def next_text(self) -> str | None:
-        """Return text that may be shown now ('' when none), None when what was written is unsuitable."""
-        title, text = self.telling.written(self.tokens)
-        end = max((end for end in sentence_ends(text) if end < len(text)), default=0)
-        if end <= len(self.shown):
-            return ""
-        if not self.suitable(f"{title}\n{text[:end]}"):
-            return None
-        delta, self.shown = text[len(self.shown) : end], text[:end]
-        self.accepted = len(self.tokens) - 1
-        return delta
+        def take(event: JobEvent) -> None:
+            if not isinstance(event, Drawn) or self._may_end_sentence(event.token):
+                sink(event)
+
+        return take
+
+    def next_text(self) -> str:
+        """Return text that may be shown now, '' when none; takes milliseconds: not for the event loop."""
+        before = len(self.shown)
+        # One sentence after the other, so that a reader's pace decides nothing.
+        while self._cuts and not self.refused:
+            self._look(self._cuts.popleft())
+        return self.shown[before:]
 
     def rest(self, text: str) -> str:
         """Return what is left to show of the final text. Raises InternalError if it isn't what was shown."""
         if not text.startswith(self.shown):
             raise InternalError("The story came out other than it was shown.")
         return text[len(self.shown) :]
+
+    def _may_end_sentence(self, token: int) -> bool:
+        piece = self.telling.model.vocabulary.piece(token)
+        self.tokens.append(token)
+        # A sentence counts as ended once something follows it.
+        cut = self._looks > 0 and (piece == b"" or piece[:1].isspace())
+        if cut:
+            self._looks -= 1
+            self._cuts.append(len(self.tokens))
+        if _ENDER.search(piece):
+            self._looks = _LOOKS
+        return cut
+
+    def _look(self, count: int) -> None:
+        title, text = self.telling.written(self.tokens[:count])
+        end = max((end for end in sentence_ends(text) if end < len(text)), default=0)
+        if end <= len(self.shown):
+            return
+        if not self.suitable(f"{title}\n{text[:end]}"):
+            self.refused = True
+            return
+        self.shown, self.accepted = text[:end], count - 1

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from engine.backends.base import Ints, Logits
-from engine.jobs import Drawn, Failed, Finished, JobEvent, Queued, RowResult, Started
+from engine.jobs import Drawn, Failed, Finished, JobEvent, Narrowed, Queued, RowResult, Started
 
 SURE = 40.0
 HOLD_SECONDS = 5.0
@@ -112,8 +112,9 @@ class EventLog:
 
     @property
     def started(self) -> int | None:
-        """Rows the job got, None before it began."""
-        return next((event.rows for event in self.events if isinstance(event, Started)), None)
+        """Rows the job has, None before it began."""
+        told = [event.rows for event in self.events if isinstance(event, Started | Narrowed)]
+        return told[-1] if told else None
 
     @property
     def positions(self) -> list[int]:

@@ -15,7 +15,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 import engine.lane
 from engine.errors import Overloaded, ShuttingDown
 from engine.jobs import Bias, Drawn, End, Failed, Finished, Job, RowPlan, RowSettings, Started
-from engine.scheduler import Scheduler, rows_by_load
+from engine.scheduler import Scheduler
 from engine.schema import ErrorCode
 from engine.testing import EventLog, ScriptedBackend, wait_until
 
@@ -289,12 +289,6 @@ class TestLimits:
         scheduler.run_once()
         assert [log.failure and log.failure.error.code for _, log in jobs] == [ErrorCode.DEADLINE] * 2
         assert (scheduler.running_rows, scheduler.jobs) == (0, 0)
-
-    def test_rows_by_load(self) -> None:
-        by_free = [rows_by_load(free, 48, 0) for free in (48, 40, 32, 24, 16, 8, 1)]
-        assert by_free == [32, 16, 8, 8, 4, 2, 1]
-        assert [rows_by_load(48, 48, waiting) for waiting in (0, 3, 4, 15, 31, 63)] == [32, 8, 8, 2, 1, 1]
-        assert rows_by_load(8, 8, 0) == 8
 
 
 class TestDraining:

@@ -108,14 +108,20 @@ async def refusal(service: StoryService, **request: Any) -> ErrorEvent:
     return events[-1]
 
 
-def typist(*texts: str, title: str = " Home") -> ScriptedBackend:
-    """Return a backend that writes the texts, one a prompt in turn, the last one again and again."""
+def typist(
+    *texts: str, title: str = " Home", before: Callable[[int], object] = lambda length: None
+) -> ScriptedBackend:
+    """Return a backend that writes the texts, one a prompt in turn, the last one again and again.
+
+    `before` is called with the number of tokens written.
+    """
     opens, end = CODEC.control("<story>"), CODEC.control("<eos>")
     scripts = [[*CODEC.plain(text), end] for text in texts]
     titled = [*CODEC.plain(title), opens]
     seen = [-1]
 
     def script(prompt: Sequence[int], written: Sequence[int]) -> int:
+        before(len(written))
         if not written:
             seen[0] = min(seen[0] + 1, len(scripts) - 1)
         text = list(written)
@@ -325,13 +331,24 @@ class TestChoice:
 
 class TestStreaming:
     async def test_sentences_are_shown_as_they_come(self, open_service: Open) -> None:
-        service = await open_service(typist(" The dog ran home. It saw a cat. They played."))
-        events = await events_of(service, title="A dog", n_candidates=1)
-        deltas = [event.delta for event in events if isinstance(event, TextEvent)]
+        # A sentence is ended only when the one before has arrived.
+        text = " The dog ran home. It saw a cat. They played."
+        gates = {len(CODEC.plain(text[: text.index(rest)])): asyncio.Event() for rest in (" cat.", "ed.")}
+        loop = asyncio.get_running_loop()
+
+        def before(length: int) -> None:
+            if length in gates:
+                asyncio.run_coroutine_threadsafe(gates[length].wait(), loop).result(5)
+
+        service = await open_service(typist(text, before=before))
+        deltas, closed = [], iter(gates.values())
+        async for event in service.stories(StoryRequest(title="A dog", n_candidates=1, decoding=SHORT)):
+            if isinstance(event, TextEvent):
+                deltas.append(event.delta)
+                next(closed, asyncio.Event()).set()
         assert deltas == ["The dog ran home.", " It saw a cat.", " They played."]
-        result = events[-1]
-        assert isinstance(result, DoneEvent)
-        assert result.result.timing.first_text_ms <= result.result.timing.total_ms
+        assert isinstance(event, DoneEvent)
+        assert event.result.timing.first_text_ms <= event.result.timing.total_ms
 
     async def test_nothing_unsuitable_is_ever_shown(self, open_service: Open) -> None:
         bad = " The dog ran home. They watched porn. Then it slept."
