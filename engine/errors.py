@@ -12,6 +12,7 @@ EngineError                 code, message, retry_after
 ├── NotReady                the default model is still loading
 ├── ShuttingDown            the engine is about to stop
 ├── DeadlineExceeded        the story took longer than allowed
+├── Cancelled               somebody stopped the story
 ├── Unauthorised            the token is missing or wrong
 ├── EngineUnavailable       nobody answers at the engine's address, or it went away
 └── InternalError           a fault of ours
@@ -119,6 +120,12 @@ class DeadlineExceeded(_Coded):
     """The story took longer than allowed."""
 
     default_code = ErrorCode.DEADLINE
+
+
+class Cancelled(_Coded):
+    """Somebody stopped the story."""
+
+    default_code = ErrorCode.CANCELLED
 
 
 class Unauthorised(_Coded):

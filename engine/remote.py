@@ -1,24 +1,26 @@
-"""The HTTP client of an engine: stories as events or whole, look-ups, health.
+"""The HTTP client of an engine: stories as events or whole, look-ups, models, health.
 
-Knows the wire and the addresses; knows nothing of models, chats or processes. Retrying is the caller's.
+A story goes on where its connection broke; asking again when the engine itself is gone is the caller's.
+Knows the wire and the addresses; knows nothing of models, chats or processes.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import aclosing, contextmanager
-from typing import Any, Literal, TypeVar, get_args
+from contextlib import aclosing, contextmanager, suppress
+from typing import Literal, TypeVar, get_args
+from urllib.parse import quote
 
 import httpx
-from httpx_sse import ServerSentEvent, aconnect_sse
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter
 
-from engine.errors import DeadlineExceeded, EngineError, EngineUnavailable, InternalError
+from engine.answers import accepted, losses_named, understood
+from engine.errors import DeadlineExceeded, EngineError
+from engine.following import CONNECT_SECONDS, ROUTE, Following
 from engine.schema import (
-    DoneEvent,
-    ErrorCode,
-    ErrorEvent,
+    ActivateRequest,
+    Activation,
     LexiconEntry,
     LexiconRequest,
     LexiconResponse,
@@ -31,20 +33,21 @@ from engine.schema import (
 )
 
 SERVICE_NAME = "wordtale-engine"
-CONNECT_SECONDS = 5.0
-SILENCE_SECONDS = 15.0
-"""A stream sends at least a comment every few seconds; silent for longer means hung."""
 GRACE_SECONDS = 5.0
 """Beyond the story's own deadline, so that the engine can say itself that it was too slow."""
 PROBE_SECONDS = 1.5
 IDLE_SECONDS = 10.0
 """Kept below the server's 30 s, so that no request is sent down a connection just being closed."""
 LEXICON_BATCH = 200
+SWAP_SECONDS = 300.0
+"""A large model may take minutes to load from a slow disk."""
+FAREWELLS = 4
+FAREWELL_SECONDS = 2.0
+OVERTAKEN_SECONDS = 0.25
 
 EngineState = Literal["ready", "loading", "stopping", "unhealthy", "silent", "absent", "foreign"]
 """absent: nobody listens; silent: no answer in time; foreign: another program answers there."""
 
-_EVENTS: TypeAdapter[StoryEvent] = TypeAdapter(StoryEvent)
 _MODELS: TypeAdapter[list[ModelInfo]] = TypeAdapter(list[ModelInfo])
 _Answer = TypeVar("_Answer", bound=BaseModel)
 
@@ -63,6 +66,9 @@ class EngineClient:
         """`timeout`: seconds that one story may take, waiting included."""
         self.base_url = base_url.rstrip("/")
         self._seconds = timeout + GRACE_SECONDS
+        self._open: set[str] = set()
+        self._farewells: set[asyncio.Task[None]] = set()
+        self._saying = asyncio.Semaphore(FAREWELLS)  # connections kept alive are cheaper than new ones
         self._http = httpx.AsyncClient(
             base_url=self.base_url,
             headers={"Authorization": f"Bearer {token}"} if token else {},
@@ -75,27 +81,34 @@ class EngineClient:
         )
 
     async def stream(self, request: StoryRequest) -> AsyncGenerator[StoryEvent, None]:
-        """Yield the story's events; the last is `done` or `error`.
+        """Yield the story's events; the last is `done` or `error`. A broken connection leaves no gap.
 
-        Leaving early (aclose, cancellation) closes the connection, and the engine stops the work.
-        Raises EngineUnavailable when the connection is refused, lost or silent.
+        Leaving early (aclose, cancellation) lets the engine stop the work at once. Raises EngineUnavailable
+        when the connection is refused, silent, or lost and not to be had again.
         """
-        deadline = asyncio.get_running_loop().time() + self._seconds
-        timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
-        body = request.model_dump(mode="json", exclude_none=True)
-        with _losses_named():
-            async with aconnect_sse(self._http, "POST", "/v1/stories", json=body, timeout=timeout) as source:
-                if source.response.status_code != httpx.codes.OK:
-                    await source.response.aread()
-                    yield _refusal(source.response).event()
-                    return
-                async with aclosing(source.aiter_sse()) as messages:
-                    async for event in _events(messages, deadline):
+        following = Following(self._http, request, self._seconds)
+        try:
+            with self._followed(following):
+                async with aclosing(following.events()) as events:
+                    async for event in events:
                         yield event
+        except DeadlineExceeded as error:
+            yield error.event()
 
     async def story(self, request: StoryRequest) -> StoryResult:
         """Return the finished story. Raises EngineError, of which EngineUnavailable says: nobody there."""
-        return await self._ask("/v1/stories", request, StoryResult)
+        following = Following(self._http, request, self._seconds)
+        with self._followed(following):
+            return await following.whole()
+
+    async def stop(self, request_id: str) -> bool:
+        """End the story with this request_id at once; false when there is none. Raises EngineError."""
+        with losses_named():
+            response = await self._http.delete(f"{ROUTE}/{quote(request_id, safe='')}", timeout=PROBE_SECONDS)
+        if response.status_code == httpx.codes.NOT_FOUND:
+            return False
+        accepted(response)
+        return True
 
     async def generate(self, request: PlainRequest) -> PlainResult:
         """Return a plain continuation. Raises EngineError."""
@@ -103,10 +116,19 @@ class EngineClient:
 
     async def models(self) -> list[ModelInfo]:
         """Return the models that the engine knows. Raises EngineError."""
-        with _losses_named():
+        with losses_named():
             response = await self._http.get("/v1/models")
-        with _answer_understood():
-            return _MODELS.validate_json(_accepted(response).content)
+        with understood():
+            return _MODELS.validate_json(accepted(response).content)
+
+    async def activate(self, name: str, version: str | None = None) -> Activation:
+        """Put a model to use; returns once it answers. Raises EngineError: the old one then goes on."""
+        route = f"/v1/models/{quote(name, safe='')}/activate"
+        return await self._ask(route, ActivateRequest(version=version), Activation, SWAP_SECONDS)
+
+    async def rollback(self) -> Activation:
+        """Put the model back that was active before. Raises EngineError."""
+        return await self._ask("/v1/models/rollback", None, Activation, SWAP_SECONDS)
 
     async def lexicon(self, words: Sequence[str]) -> list[LexiconEntry]:
         """Return one entry per word, in the order given. Raises EngineError."""
@@ -139,7 +161,11 @@ class EngineClient:
         return next((state for state in known if state == body.get("state")), "unhealthy")
 
     async def aclose(self) -> None:
-        """Close all connections; work under way for this client is cancelled by the engine."""
+        """Stop the stories under way for this client and close all connections."""
+        for name in self._open:
+            self._say_goodbye(name)
+        if self._farewells:
+            await asyncio.wait(self._farewells, timeout=FAREWELL_SECONDS)
         await self._http.aclose()
 
     async def __aenter__(self) -> EngineClient:
@@ -148,72 +174,40 @@ class EngineClient:
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
 
-    async def _ask(self, path: str, request: BaseModel, answer: type[_Answer]) -> _Answer:
-        body = request.model_dump(mode="json", exclude_none=True)
-        with _losses_named():
+    @contextmanager
+    def _followed(self, following: Following) -> Iterator[None]:
+        """See that a story nobody waits for any more is stopped: it would outlive a broken connection."""
+        self._open.add(following.name)
+        try:
+            yield
+        except (GeneratorExit, asyncio.CancelledError, DeadlineExceeded):
+            if not following.over:
+                self._say_goodbye(following.name)
+            raise
+        finally:
+            self._open.discard(following.name)
+
+    def _say_goodbye(self, name: str) -> None:
+        farewell = asyncio.create_task(self._goodbye(name))
+        self._farewells.add(farewell)
+        farewell.add_done_callback(self._farewells.discard)
+
+    async def _goodbye(self, name: str) -> None:
+        with suppress(EngineError, TimeoutError, RuntimeError):
+            async with self._saying, asyncio.timeout(FAREWELL_SECONDS):
+                if not await self.stop(name):
+                    # It may have overtaken the request on another connection.
+                    await asyncio.sleep(OVERTAKEN_SECONDS)
+                    await self.stop(name)
+
+    async def _ask(
+        self, path: str, request: BaseModel | None, answer: type[_Answer], seconds: float | None = None
+    ) -> _Answer:
+        body = request.model_dump(mode="json", exclude_none=True) if request is not None else None
+        with losses_named():
             try:
-                response = await self._http.post(path, json=body)
+                response = await self._http.post(path, json=body, timeout=seconds or self._seconds)
             except httpx.ReadTimeout as error:
                 raise DeadlineExceeded("The engine took too long to answer.") from error
-        with _answer_understood():
-            return answer.model_validate_json(_accepted(response).content)
-
-
-async def _events(
-    messages: AsyncGenerator[ServerSentEvent, None], deadline: float
-) -> AsyncGenerator[StoryEvent, None]:
-    while True:
-        try:
-            async with asyncio.timeout_at(deadline):
-                message = await anext(messages, None)
-        except TimeoutError:
-            yield ErrorEvent(code=ErrorCode.DEADLINE, message="The story took too long.")
-            return
-        if message is None:
-            raise EngineUnavailable("The engine went away in the middle of the story.")
-        if not message.data:
-            continue
-        with _answer_understood():
-            event = _EVENTS.validate_json(message.data)
-        yield event
-        if isinstance(event, DoneEvent | ErrorEvent):
-            return
-
-
-@contextmanager
-def _losses_named() -> Iterator[None]:
-    """Turn the many ways of losing a connection into EngineUnavailable."""
-    try:
-        yield
-    except (httpx.TransportError, httpx.StreamError) as error:
-        refused = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-        text = "The engine is not running." if refused else "The connection to the engine was lost."
-        raise EngineUnavailable(text) from error
-
-
-@contextmanager
-def _answer_understood() -> Iterator[None]:
-    try:
-        yield
-    except ValidationError as error:
-        raise InternalError("The engine's answer was not understood: is it of another version?") from error
-
-
-def _accepted(response: httpx.Response) -> httpx.Response:
-    if response.is_success:
-        return response
-    raise _refusal(response)
-
-
-def _refusal(response: httpx.Response) -> EngineError:
-    """Return the error that a response which is no success stands for."""
-    try:
-        body: Any = response.json()
-        code, message = ErrorCode(body["code"]), str(body["message"])
-        retry_after = body.get("retry_after")
-    except (ValueError, KeyError, TypeError):
-        return EngineUnavailable(f"Something else than an engine answered (status {response.status_code}).")
-    if retry_after is None:
-        header = response.headers.get("retry-after", "")
-        retry_after = float(header) if header.isdecimal() else None
-    return EngineError.of(code, message, retry_after)
+        with understood():
+            return answer.model_validate_json(accepted(response).content)

@@ -221,6 +221,7 @@ class ErrorCode(StrEnum):
     NOT_READY = "not_ready"
     SHUTTING_DOWN = "shutting_down"
     DEADLINE = "deadline"
+    CANCELLED = "cancelled"
     UNAUTHORISED = "unauthorised"
     UNAVAILABLE = "unavailable"
     INTERNAL = "internal"

@@ -9,17 +9,19 @@ import asyncio
 import time
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import structlog
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Header, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
 
-from engine.errors import EngineError, EngineUnavailable
+from engine.errors import EngineError, EngineUnavailable, InvalidRequest
 from engine.http import errors
 from engine.http.guard import Guard
 from engine.http.leaving import ClientLeft, unless_left
+from engine.http.models import add_models
 from engine.http.runs import Run, Runs
 from engine.http.stories import EVENT_STREAM, StoryResponse
 from engine.metrics import Metrics
@@ -29,7 +31,6 @@ from engine.schema import (
     ErrorEvent,
     LexiconRequest,
     LexiconResponse,
-    ModelInfo,
     PlainRequest,
     PlainResult,
     StoryRequest,
@@ -39,7 +40,9 @@ from engine.schema import (
 if TYPE_CHECKING:
     from engine.service import StoryService
 
-REFUSALS = (400, 401, 404, 413, 422, 429, 503, 504)
+REFUSALS = (400, 401, 403, 404, 413, 422, 429, 503, 504)
+REQUEST_ID = r'^"?[A-Za-z0-9_.:-]{1,64}"?$'
+"""As in a body; the quotes are those of the header's draft standard (RFC 8941 strings)."""
 WHY_NOT = {
     "loading": "the default model is still loading",
     "unhealthy": "decoding has stopped",
@@ -80,7 +83,9 @@ def create_app(service: StoryService, *, token: str | None = None) -> FastAPI:
     locked = [Depends(HTTPBearer(auto_error=False))] if token else []
     _add_health(app, service)
     _add_stories(app, service, metrics, locked)
+    _add_plain(app, service, metrics, locked)
     _add_lookups(app, service, metrics, locked)
+    add_models(app, service, locked)
     return app
 
 
@@ -90,14 +95,46 @@ def _add_stories(app: FastAPI, service: StoryService, metrics: Metrics, locked: 
     @app.post(
         "/v1/stories",
         response_model=None,
-        responses={**STORY_ANSWERS, **errors.documented(*REFUSALS)},
+        responses={**STORY_ANSWERS, **errors.documented(*REFUSALS, 410)},
         dependencies=locked,
     )
-    async def stories(request: Request, story: StoryRequest) -> Response:
-        """Write a story. Leaving stops the work; a repeated `request_id` gives the same story."""
-        wants_events = EVENT_STREAM in request.headers.get("accept", "")
-        return StoryResponse(runs, story, stream=wants_events)
+    async def stories(
+        request: Request,
+        story: StoryRequest,
+        idempotency_key: Annotated[str | None, Header(pattern=REQUEST_ID)] = None,
+        last_event_id: Annotated[str | None, Header(description="resume an event stream after it")] = None,
+    ) -> Response:
+        """Write a story. A repeated `request_id` gives the same one, and its events from `Last-Event-ID` on.
 
+        Leaving stops the work: at once without a `request_id`, after some seconds with one.
+        """
+        wants_events = EVENT_STREAM in request.headers.get("accept", "")
+        named = _named(story, idempotency_key)
+        return StoryResponse(runs, named, stream=wants_events, last_id=last_event_id)
+
+    @app.delete(
+        "/v1/stories/{request_id}",
+        status_code=204,
+        responses=errors.documented(401, 403, 404, 422),
+        dependencies=locked,
+    )
+    async def stop(request_id: str) -> None:
+        """Stop a story at once and forget it."""
+        if not runs.stop(request_id):
+            raise HTTPException(404, "There is no story with that request_id.")
+
+
+def _named(story: StoryRequest, key: str | None) -> StoryRequest:
+    """Return the request with the Idempotency-Key as its request_id. Raises InvalidRequest if both differ."""
+    name = key.strip('"') if key else None
+    if name is None or name == story.request_id:
+        return story
+    if story.request_id is not None:
+        raise InvalidRequest("Idempotency-Key and request_id differ: give one of them, or the same")
+    return story.model_copy(update={"request_id": name})
+
+
+def _add_plain(app: FastAPI, service: StoryService, metrics: Metrics, locked: list[Any]) -> None:
     @app.post("/v1/generate", responses=errors.documented(*REFUSALS), dependencies=locked)
     async def generate(request: Request, plain: PlainRequest) -> PlainResult:
         """Continue a prompt plainly: no word keeping, no prompt format."""
@@ -117,11 +154,6 @@ def _add_stories(app: FastAPI, service: StoryService, metrics: Metrics, locked: 
 
 
 def _add_lookups(app: FastAPI, service: StoryService, metrics: Metrics, locked: list[Any]) -> None:
-    @app.get("/v1/models", responses=errors.documented(401, 503), dependencies=locked)
-    async def models() -> list[ModelInfo]:
-        """List the models that a request may name."""
-        return await asyncio.to_thread(service.models)
-
     @app.post("/v1/lexicon", responses=errors.documented(401, 413, 422, 503), dependencies=locked)
     async def lexicon(words: LexiconRequest) -> LexiconResponse:
         """Give lemma, level and every inflection of words or phrases."""
@@ -146,7 +178,8 @@ def _add_health(app: FastAPI, service: StoryService) -> None:
         body = {"service": SERVICE_NAME, "state": state}
         if state == "ready":
             return JSONResponse(body)
-        return JSONResponse(body | {"reason": WHY_NOT[state]}, status_code=503, headers={"Retry-After": "1"})
+        reason = (state == "loading" and service.trouble) or WHY_NOT[state]
+        return JSONResponse(body | {"reason": reason}, status_code=503, headers={"Retry-After": "1"})
 
 
 def _state(service: StoryService, stopping: bool) -> EngineState:

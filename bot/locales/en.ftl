@@ -201,6 +201,7 @@ engine-overloaded = Many people want stories right now. { $seconds ->
 engine-not-ready = The storyteller is still waking up. Please try again in a moment.
 engine-shutting-down = The storyteller is being restarted. Please try again in a moment.
 engine-deadline = The story took too long. Please try again, or with fewer words.
+engine-cancelled = The story was stopped.
 engine-unauthorised = The storyteller does not let me in. Its owner has to check the token.
 engine-unavailable = The storyteller can't be reached, so I could not tell your story. Please send it again in a moment. ({ $detail })
 engine-internal = Something went wrong while the story was written. Please try again.

@@ -186,6 +186,7 @@ engine-overloaded = 现在很多人要故事。{ $seconds ->
 engine-not-ready = 故事引擎还在启动，请过一会儿再试。
 engine-shutting-down = 故事引擎正在重启，请过一会儿再试。
 engine-deadline = 这个故事花的时间太长了。请再试一次，或者少用几个单词。
+engine-cancelled = 故事已停止。
 engine-unauthorised = 故事引擎不让我进去，请管理员检查令牌。
 engine-unavailable = 联系不上故事引擎，没能讲你的故事。请过一会儿再发一次。（{ $detail }）
 engine-internal = 写故事时出了问题，请再试一次。

@@ -24,6 +24,7 @@ STATUS: dict[ErrorCode, int] = {
     ErrorCode.UNWRITABLE_WORDS: 400,
     ErrorCode.UNSUITABLE_STORY: 400,
     ErrorCode.MODEL_UNKNOWN: 404,
+    ErrorCode.CANCELLED: 410,
     ErrorCode.OVERLOADED: 429,
     ErrorCode.NOT_READY: 503,
     ErrorCode.SHUTTING_DOWN: 503,

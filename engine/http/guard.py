@@ -1,4 +1,4 @@
-"""What every request passes first: the bearer token and the size limit.
+"""What every request passes first: the bearer token, the origin and the size limit.
 
 Pure ASGI, so that a client's leaving is still seen behind it. Knows nothing of routes but the open ones.
 """
@@ -6,6 +6,7 @@ Pure ASGI, so that a client's leaving is still seen behind it. Knows nothing of 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,7 +21,7 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 
 
 class Guard:
-    """Refuses requests without the token (where one is set) and bodies over 2 MB."""
+    """Refuses requests without the token (where one is set), of other web sites, and bodies over 2 MB."""
 
     def __init__(self, app: ASGIApp, token: str | None) -> None:
         self._app = app
@@ -33,6 +34,10 @@ class Guard:
         headers = dict(scope["headers"])
         if not self._permitted(scope["path"], headers.get(b"authorization", b"")):
             refusal = error_response(Unauthorised("A token is needed: Authorization: Bearer …"))
+            await refusal(scope, receive, send)
+            return
+        if scope["method"] != "GET" and _foreign(headers):
+            refusal = error_response(Unauthorised("Pages of other sites may not ask for that."), status=403)
             await refusal(scope, receive, send)
             return
         if scope["method"] not in ("POST", "PUT", "PATCH"):
@@ -53,6 +58,12 @@ class Guard:
         if self._credentials is None or path in OPEN_PATHS:
             return True
         return hmac.compare_digest(shown, self._credentials)
+
+
+def _foreign(headers: Mapping[bytes, bytes]) -> bool:
+    """Say whether a browser asks on behalf of another site, which could swap models on a loopback port."""
+    origin = headers.get(b"origin")
+    return origin is not None and origin.partition(b"://")[2] != headers.get(b"host", b"")
 
 
 async def _read(receive: Receive, announced: int) -> bytes | None:

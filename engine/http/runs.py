@@ -1,24 +1,31 @@
 """Stories under way: one run per request, followed by the connections that wait for it.
 
-A run stops when its last follower leaves. A repeated request_id joins the run that has it, or gets the
-story that it gave in the last minutes. Knows the service's event stream; knows nothing of HTTP.
+A run stops when its last follower leaves: at once, or after some seconds when its request has a
+request_id, under which it can be followed again from any event on. A repeated request_id joins the run that
+has it, or gets the story that it gave in the last minutes. Knows the service's event stream; nothing of HTTP.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
+from dataclasses import dataclass
 
 import structlog
 
-from engine.schema import DoneEvent, ErrorCode, ErrorEvent, QueuedEvent, StoryEvent, StoryRequest, TextEvent
+from engine.errors import InvalidRequest
+from engine.schema import DoneEvent, ErrorCode, ErrorEvent, QueuedEvent, StoryEvent, StoryRequest
 
 KEEP_SECONDS = 300.0
 KEEP_RUNS = 256
+RESUME_SECONDS = 10.0
+"""A dropped connection can't be told from leaving. A client that comes back does so within seconds (ours
+tries for one, browsers wait three); who is gone for good holds rows for no longer than a story takes."""
 
 _log = structlog.get_logger("engine.http")
 
@@ -29,6 +36,8 @@ class Run:
     def __init__(self, source: AsyncGenerator[StoryEvent, None], ended: Callable[[Run], None]) -> None:
         self.events: list[tuple[int, StoryEvent]] = []
         """Numbered from 0 on; a place in the queue gives way to the next one, so that lines stay cheap."""
+        self.mark = secrets.token_hex(4)
+        """Tells this run's events from those of another run of the same request."""
         self.finished = False
         self.followers = 0
         self.began = time.monotonic()
@@ -67,10 +76,11 @@ class Run:
         """Stop the work; its slots are free before the next decoding step."""
         self._task.cancel()
 
-    def compact(self) -> None:
-        """Keep of a finished story what a repeated request needs: the text in one piece and the end."""
-        if isinstance(self.last, DoneEvent):
-            self.events = [(0, TextEvent(delta=self.last.result.text)), (1, self.last)]
+    def stop(self) -> None:
+        """Stop the work and tell those who follow it."""
+        if not self.finished:
+            self._grow(ErrorEvent(code=ErrorCode.CANCELLED, message="The story was stopped."))
+            self.cancel()
 
     async def _pump(self, source: AsyncGenerator[StoryEvent, None]) -> None:
         try:
@@ -94,6 +104,15 @@ class Run:
         grown.set()
 
 
+@dataclass
+class _Named:
+    """A run that can be found again, by a request with the same `body` only."""
+
+    body: str
+    run: Run
+    ending: asyncio.TimerHandle | None = None
+
+
 class Runs:
     """All runs; those with a request_id can be found again by the same request."""
 
@@ -104,30 +123,57 @@ class Runs:
     ) -> None:
         self._start = start
         self._report = ended
-        self._named: OrderedDict[str, Run] = OrderedDict()
+        self._named: OrderedDict[str, _Named] = OrderedDict()
 
     @contextmanager
     def follow(self, request: StoryRequest) -> Iterator[Run]:
-        """Give the run of this request, and stop it on leaving when nobody else follows it."""
-        name = request.model_dump_json() if request.request_id else None
+        """Give the run of this request; on leaving it ends, at once or soon, when nobody else follows it.
+
+        Raises InvalidRequest when another request has the same request_id.
+        """
         self._expire()
-        run = self._named.get(name) if name else None
-        if run is None:
-            run = Run(self._start(request), lambda ended: self._on_end(name, request, ended))
-            if name:
-                self._named[name] = run
+        run = self._known(request) or self._begin(request)
         run.followers += 1
         try:
             yield run
         finally:
             run.followers -= 1
-            if not run.followers:
-                self._leave(name, run)
+            if not run.followers and not run.finished:
+                self._leave(request.request_id, run)
+
+    def stop(self, name: str) -> bool:
+        """End the run with this request_id now and forget its story; false when there is none."""
+        named = self._named.pop(name, None)
+        if named is not None:
+            named.run.stop()
+        return named is not None
+
+    def _known(self, request: StoryRequest) -> Run | None:
+        named = self._named.get(request.request_id or "")
+        if named is None:
+            return None
+        if named.body != _body(request):
+            raise InvalidRequest("request_id: another request has had this one; a new story needs a new one")
+        if named.ending is not None:
+            named.ending.cancel()
+        return named.run
+
+    def _begin(self, request: StoryRequest) -> Run:
+        name = request.request_id
+        run = Run(self._start(request), lambda ended: self._on_end(name, request, ended))
+        if name:
+            self._named[name] = _Named(_body(request), run)
+        return run
 
     def _leave(self, name: str | None, run: Run) -> None:
-        if run.finished:
-            run.compact()
+        named = self._named.get(name or "")
+        if name is None or named is None or named.run is not run:
+            run.cancel()
         else:
+            named.ending = asyncio.get_running_loop().call_later(RESUME_SECONDS, self._give_up, name, run)
+
+    def _give_up(self, name: str, run: Run) -> None:
+        if not run.followers:
             self._forget(name, run)
             run.cancel()
 
@@ -137,11 +183,16 @@ class Runs:
         self._report(request, run)
 
     def _forget(self, name: str | None, run: Run) -> None:
-        if name and self._named.get(name) is run:
+        if name and (named := self._named.get(name)) is not None and named.run is run:
             del self._named[name]
 
     def _expire(self) -> None:
         oldest = time.monotonic() - KEEP_SECONDS
-        for name, run in list(self._named.items()):
+        for name, named in list(self._named.items()):
+            run = named.run
             if run.finished and (run.began < oldest or len(self._named) > KEEP_RUNS):
                 del self._named[name]
+
+
+def _body(request: StoryRequest) -> str:
+    return request.model_dump_json(exclude={"request_id"})

@@ -1,13 +1,16 @@
-"""A story as an HTTP answer: server-sent events, or one JSON object at the end.
+"""A story as an HTTP answer: server-sent events, which can be resumed, or one JSON object at the end.
 
 Knows runs and connections; knows nothing of models.
 """
 
 from __future__ import annotations
 
+import re
+
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from engine.errors import EngineError
 from engine.http.errors import error_response
 from engine.http.leaving import ClientLeft, unless_left
 from engine.http.runs import Run, Runs
@@ -18,24 +21,33 @@ FIRST_SECONDS = 0.5
 PING_SECONDS = 5.0
 """A silent stream sends a comment this often; clients take 15 s of silence for a hung engine."""
 EVENT_STREAM = "text/event-stream"
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 class StoryResponse(Response):
-    """Follows the story's run as long as the client stays; the run ends with its last follower."""
+    """Follows the story's run as long as the client stays.
 
-    def __init__(self, runs: Runs, request: StoryRequest, *, stream: bool) -> None:
+    `last_id` is the id of the last event that a client had before its connection broke, as it says itself.
+    """
+
+    def __init__(
+        self, runs: Runs, request: StoryRequest, *, stream: bool, last_id: str | None = None
+    ) -> None:
         super().__init__()
         self._runs = runs
         self._request = request
         self._stream = stream
+        self._last_id = last_id or ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._runs.follow(self._request) as run:
-            answer = self._events(run, scope, receive, send) if self._stream else None
-            try:
+        try:
+            with self._runs.follow(self._request) as run:
+                answer = self._events(run, scope, receive, send) if self._stream else None
                 await unless_left(receive, answer or self._whole(run, scope, receive, send))
-            except ClientLeft:
-                return
+        except ClientLeft:
+            return
+        except EngineError as error:
+            await error_response(error)(scope, receive, send)
 
     async def _whole(self, run: Run, scope: Scope, receive: Receive, send: Send) -> None:
         event = await run.outcome()
@@ -47,7 +59,8 @@ class StoryResponse(Response):
         await response(scope, receive, send)
 
     async def _events(self, run: Run, scope: Scope, receive: Receive, send: Send) -> None:
-        first = await run.after(-1, FIRST_SECONDS)
+        sent = _number_after(self._last_id, run)
+        first = await run.after(sent, FIRST_SECONDS)
         if first and isinstance(first[0][1], ErrorEvent):
             await error_response(first[0][1])(scope, receive, send)
             return
@@ -57,15 +70,20 @@ class StoryResponse(Response):
             (b"x-accel-buffering", b"no"),
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        sent = -1
         while not run.drained(sent):
             events = await run.after(sent, PING_SECONDS)
-            body = "".join(sse(number, event) for number, event in events) or ": ping\n\n"
+            body = "".join(_sse(run, number, event) for number, event in events) or ": ping\n\n"
             sent = events[-1][0] if events else sent
             await send({"type": "http.response.body", "body": body.encode(), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def sse(number: int, event: StoryEvent) -> str:
+def _number_after(last_id: str, run: Run) -> int:
+    """Return the number of the event that the client had last, -1 when it was none of this run."""
+    mark, _, number = last_id.strip().partition("-")
+    return int(number) if mark == run.mark and _NUMBER.fullmatch(number) else -1
+
+
+def _sse(run: Run, number: int, event: StoryEvent) -> str:
     """Return one server-sent message; JSON has no raw line breaks, so one data line is enough."""
-    return f"id: {number}\nevent: {event.event}\ndata: {event.model_dump_json()}\n\n"
+    return f"id: {run.mark}-{number}\nevent: {event.event}\ndata: {event.model_dump_json()}\n\n"

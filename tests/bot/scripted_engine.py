@@ -122,6 +122,8 @@ class ScriptedEngine:
             if self.plan and self.plan[0] == REFUSED:
                 raise httpx.ConnectError("refused")
             return httpx.Response(200, json=[model.model_dump(mode="json") for model in MODELS])
+        if request.method == "DELETE":
+            return httpx.Response(204)
         asked = StoryRequest.model_validate_json(request.content)
         self.requests.append(asked)
         act = self.plan.popleft() if self.plan else ""

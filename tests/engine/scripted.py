@@ -10,8 +10,9 @@ import os
 import time
 from collections.abc import AsyncGenerator
 
-from engine.errors import EngineError, ModelUnknown, ShuttingDown
+from engine.errors import EngineError, InvalidRequest, ModelUnknown, ShuttingDown
 from engine.schema import (
+    Activation,
     DoneEvent,
     ErrorCode,
     ErrorEvent,
@@ -44,7 +45,8 @@ class ScriptedService:
     ) -> None:
         self.rows, self.max_waiting, self.delay, self.load_seconds = rows, waiting, delay, load_seconds
         self.ready, self.healthy, self.stopping, self.broken = False, True, False, False
-        self.running = self.waiting = self.started = self.finished = 0
+        self.trouble: str | None = None
+        self.running = self.waiting = self.started = self.finished = self.activated = 0
         self._slots = asyncio.Semaphore(rows)
 
     async def start(self) -> None:
@@ -104,6 +106,23 @@ class ScriptedService:
                 name=MODEL, family=MODEL, version="1", parameters=0, active=True, loaded=True, context=512
             )
         ]
+
+    async def activate(self, name: str, version: str | None = None) -> Activation:
+        if self.stopping:
+            raise ShuttingDown("The engine stops.", 5)
+        if name != MODEL:
+            raise ModelUnknown("There is no such model.")
+        if version not in (None, "1"):
+            raise InvalidRequest("That is version 1.")
+        self.activated += 1
+        return Activation(
+            model=MODEL, model_version="1", previous=MODEL, previous_version="1", seconds=0, kept=True
+        )
+
+    async def rollback(self) -> Activation:
+        if not self.activated:
+            raise InvalidRequest("There is no earlier default model to go back to.")
+        return await self.activate(MODEL)
 
     def lexicon(self, request: LexiconRequest) -> LexiconResponse:
         return LexiconResponse(

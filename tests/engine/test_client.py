@@ -168,7 +168,7 @@ async def test_a_story_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> N
 async def test_a_silent_stream_is_kept_alive_by_pings_and_given_up_without(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("engine.remote.SILENCE_SECONDS", 0.4)
+    monkeypatch.setattr("engine.following.SILENCE_SECONDS", 0.4)
     monkeypatch.setattr("engine.http.stories.FIRST_SECONDS", 0.1)
     monkeypatch.setattr("engine.http.stories.PING_SECONDS", 0.1)
     async with running(ScriptedService(delay=0.4)) as url, EngineClient(url) as client:

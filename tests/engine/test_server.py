@@ -1,4 +1,4 @@
-"""The HTTP application: answers, refusals, repeated requests, figures."""
+"""The HTTP application: answers, refusals, models, figures."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ from engine.http.guard import BODY_LIMIT_BYTES
 from engine.server import create_app
 from tests.engine.running import running, until
 from tests.engine.scripted import MODEL, UNSUITABLE, ScriptedService
+
+
+def messages_of(stream: str) -> list[dict[str, str]]:
+    """Return the fields of each server-sent message."""
+    blocks = [block for block in stream.split("\n\n") if block]
+    return [dict(line.split(": ", 1) for line in block.split("\n")) for block in blocks]
 
 
 def over_asgi(service: ScriptedService, token: str | None = None) -> httpx.AsyncClient:
@@ -28,17 +34,13 @@ async def test_story_as_json() -> None:
     assert answer.json()["words_used"] == ["Tom", "dinner"]
 
 
-async def test_story_as_events_with_ids() -> None:
+async def test_story_as_events() -> None:
     service = ScriptedService()
     await service.start()
     async with over_asgi(service) as http:
         answer = await http.post("/v1/stories", json={}, headers={"Accept": "text/event-stream"})
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
-    messages = [
-        dict(line.split(": ", 1) for line in block.split("\n"))
-        for block in answer.text.removesuffix("\n\n").split("\n\n")
-    ]
-    assert [message["id"] for message in messages] == [str(number) for number in range(len(messages))]
+    messages = messages_of(answer.text)
     assert [message["event"] for message in messages] == ["text"] * 4 + ["done"]
     deltas = [json.loads(message["data"])["delta"] for message in messages[:-1]]
     assert "".join(deltas) == json.loads(messages[-1]["data"])["result"]["text"]
@@ -119,6 +121,21 @@ async def test_a_web_page_cannot_ask_without_saying_json(kind: str | None) -> No
     assert service.started == 0
 
 
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://engine:8080", "http://["])
+async def test_a_web_page_of_another_site_may_change_nothing(origin: str) -> None:
+    service = ScriptedService()
+    await service.start()
+    async with over_asgi(service) as http:
+        answers = [
+            await http.post(f"/v1/models/{MODEL}/activate", headers={"Origin": origin}),
+            await http.post("/v1/models/rollback", headers={"Origin": origin}),
+            await http.delete("/v1/stories/turn-1", headers={"Origin": origin}),
+        ]
+        own = await http.post(f"/v1/models/{MODEL}/activate", headers={"Origin": "http://engine"})
+    assert [answer.status_code for answer in answers] == [403, 403, 403]
+    assert (own.status_code, service.activated) == (200, 1)
+
+
 async def test_overload_says_when_to_try_again() -> None:
     service = ScriptedService(rows=1, waiting=1)
     async with running(service) as url, httpx.AsyncClient(base_url=url) as http:
@@ -138,6 +155,24 @@ async def test_overload_says_when_to_try_again() -> None:
         "retry_after": 2.5,
     }
     assert took < 0.5
+
+
+async def test_models_are_activated_and_rolled_back() -> None:
+    service = ScriptedService()
+    await service.start()
+    async with over_asgi(service) as http:
+        early = await http.post("/v1/models/rollback")
+        done = await http.post(f"/v1/models/{MODEL}/activate")
+        same = await http.post(f"/v1/models/{MODEL}/activate", json={"version": "1"})
+        other = await http.post(f"/v1/models/{MODEL}/activate", json={"version": "2"})
+        lost = await http.post("/v1/models/nobody/activate")
+        back = await http.post("/v1/models/rollback")
+        one = await http.get(f"/v1/models/{MODEL}")
+        none = await http.get("/v1/models/nobody")
+    statuses = [answer.status_code for answer in (early, done, same, other, lost, back, one, none)]
+    assert statuses == [422, 200, 200, 422, 404, 200, 200, 404]
+    assert (done.json()["model"], done.json()["model_version"], done.json()["kept"]) == (MODEL, "1", True)
+    assert (one.json()["id"], one.json()["object"], one.json()["active"]) == (MODEL, "model", True)
 
 
 async def test_plain_generation_models_and_lexicon() -> None:
@@ -186,6 +221,10 @@ async def test_token_is_asked_of_everything_but_health() -> None:
             ("GET", "/openapi.json"),
             ("POST", "/v1/generate"),
             ("POST", "/v1/lexicon"),
+            ("POST", f"/v1/models/{MODEL}/activate"),
+            ("POST", "/v1/models/rollback"),
+            ("GET", f"/v1/models/{MODEL}"),
+            ("DELETE", "/v1/stories/turn-1"),
         ]:
             for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer sécret"}):
                 shown = {name: value.encode() for name, value in headers.items()}
@@ -193,8 +232,9 @@ async def test_token_is_asked_of_everything_but_health() -> None:
                 assert (answer.status_code, answer.json()["code"]) == (401, "unauthorised")
                 assert answer.headers["www-authenticate"] == "Bearer"
         assert (await http.get("/readyz")).status_code == 200
-        granted = await http.get("/v1/models", headers={"Authorization": "Bearer secret"})
-    assert granted.status_code == 200
+        assert service.activated == 0
+        granted = await http.post(f"/v1/models/{MODEL}/activate", headers={"Authorization": "Bearer secret"})
+    assert (granted.status_code, service.activated) == (200, 1)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -234,42 +274,6 @@ async def test_a_fault_becomes_a_sentence(accept: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert "Mallory" not in answer.text
     assert service.running == 0
-
-
-async def test_a_repeated_request_id_joins_the_run_and_then_gets_its_story() -> None:
-    service = ScriptedService(delay=0.05)
-    async with running(service) as url, httpx.AsyncClient(base_url=url) as http:
-        story = {"request_id": "turn-1", "words": ["Tom"]}
-        together = await asyncio.gather(*(http.post("/v1/stories", json=story) for _ in range(3)))
-        later = await http.post("/v1/stories", json=story)
-        events = await http.post("/v1/stories", json=story, headers={"Accept": "text/event-stream"})
-        other = await http.post("/v1/stories", json=story | {"words": ["Ann"]})
-    assert service.started == 2
-    assert len({answer.text for answer in (*together, later)}) == 1
-    assert events.text.count("event: text") == events.text.count("event: done") == 1
-    assert other.json()["words"] == ["Ann"]
-
-
-async def test_a_refused_request_id_may_be_tried_again() -> None:
-    service = ScriptedService()
-    async with running(service) as url, httpx.AsyncClient(base_url=url) as http:
-        service.ready = False
-        refused = await http.post("/v1/stories", json={"request_id": "turn-1"})
-        service.ready = True
-        again = await http.post("/v1/stories", json={"request_id": "turn-1"})
-    assert (refused.status_code, again.status_code) == (503, 200)
-
-
-async def test_one_of_two_followers_may_leave() -> None:
-    service = ScriptedService(delay=0.05)
-    async with running(service) as url, httpx.AsyncClient(base_url=url) as http:
-        story = {"request_id": "turn-1", "decoding": {"max_new_tokens": 8}}
-        first, second = (asyncio.create_task(http.post("/v1/stories", json=story)) for _ in range(2))
-        await until(lambda: service.running == 1, 2)
-        await asyncio.sleep(0.05)
-        first.cancel()
-        assert (await second).status_code == 200
-    assert service.finished == 1
 
 
 async def test_metrics_count_outcomes_and_show_gauges() -> None:
