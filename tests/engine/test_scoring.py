@@ -45,6 +45,22 @@ def test_repetition_is_worse() -> None:
     assert better(GOOD, GOOD.replace("the sea", "the the sea"))
 
 
+LONG = (
+    "Anna lived in a small house near the lake. One morning she found a map in her old coat. She put on her "
+    "shoes and walked to the lake. There was a boat under the trees, and in the boat lay a letter. Her uncle "
+    "had written it ten years ago. He wished her luck, and he told her where his best fishing place was."
+)
+
+
+def test_four_words_said_twice_outweigh_a_little_fluency() -> None:
+    again = LONG.replace("lay a letter", "lay a map in her old hat")
+    ids = len(CODEC.plain(" " + LONG)) + 1
+    assert repeated_share(LONG) == 0
+    assert 0 < repeated_share(again) < 0.04
+    assert draft(LONG, logprob=-1.3 * ids).score > draft(again, logprob=-1.2 * ids).score
+    assert draft(LONG, logprob=-2.0 * ids).score < draft(again, logprob=-1.2 * ids).score
+
+
 def test_a_list_of_the_words_is_worse() -> None:
     words = ["dog", "sea", "dinner"]
     assert better(
