@@ -72,6 +72,8 @@ class StoryResponse(Response):
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         while not run.drained(sent):
             events = await run.after(sent, PING_SECONDS)
+            if not events and run.finished:
+                break
             body = "".join(_sse(run, number, event) for number, event in events) or ": ping\n\n"
             sent = events[-1][0] if events else sent
             await send({"type": "http.response.body", "body": body.encode(), "more_body": True})
