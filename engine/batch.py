@@ -28,7 +28,7 @@ def stumbled(error: Exception) -> InternalError:
     return InternalError("The storyteller stumbled over this request.")
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Work:
     """A job on its way through a lane. `ended` comes with its last event; `leave` hears of its end."""
 
@@ -76,7 +76,7 @@ class Work:
             self.leave(self)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Row:
     work: Work
     plan: RowPlan
@@ -216,32 +216,31 @@ class Batch:
 
     def _draw(self, logits: Logits) -> None:
         rows = self._rows
-        biases = [row.bias() for row in rows]
-        drawn = sample(logits, [row.memory for row in rows], biases)
+        drawn = sample(logits, [row.memory for row in rows], [row.bias() for row in rows])
+        values = zip(rows, drawn.tokens.tolist(), drawn.logprobs.tolist(), drawn.ok.tolist(), strict=True)
         now = time.monotonic()
         ended = []
-        for slot, row in enumerate(rows):
-            row.result.first_token_at = row.result.first_token_at or now
-            end: End | None = End.BROKEN
-            if drawn.ok[slot]:
-                end = self._advance(row, int(drawn.tokens[slot]), float(drawn.logprobs[slot]))
+        for slot, (row, token, logprob, ok) in enumerate(values):
+            end = self._advance(row, token, logprob, now) if ok else End.BROKEN
             if end is not None:
                 row.result.end = end
                 ended.append(slot)
         self._leave(ended)
 
-    def _advance(self, row: _Row, token: int, logprob: float) -> End | None:
-        job, result = row.work.job, row.result
+    def _advance(self, row: _Row, token: int, logprob: float, now: float) -> End | None:
+        work, result = row.work, row.result
+        if not result.tokens:
+            result.first_token_at = now
         result.tokens.append(token)
         result.logprob += logprob
         row.memory.push(token)
-        if row.work.rows == 1:
-            row.work.emit(Drawn(token))
-        if token in job.end_ids:
+        if work.rows == 1:
+            work.emit(Drawn(token))
+        if token in work.job.end_ids:
             return End.TOKEN
         if row.observe(token):
             return End.GUIDE
-        full = len(result.tokens) >= job.max_new_tokens or row.position >= self.backend.context
+        full = len(result.tokens) >= work.job.max_new_tokens or row.position >= self.backend.context
         return End.LENGTH if full else None
 
     def _leave(self, slots: Sequence[int]) -> None:

@@ -39,6 +39,7 @@ class Lane(ABC):
         self._waiting: FairQueue[Work] = FairQueue()
         self._works: dict[Job, Work] = {}
         self._over: deque[Work] = deque()
+        self._left = False
         self._closing = self._stopped = self._paused = False
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
         self._beat = time.monotonic()
@@ -143,10 +144,13 @@ class Lane(ABC):
         worked = False
         try:
             self._sweep()
-            self._release()
-            if not self._paused:
+            if self._left:
+                self._left = False
+                self._release()
+            if self._paused:
+                self._tell_positions()
+            else:
                 worked = self._turn()
-            self._tell_positions()
         except Exception:
             LOG.exception("a turn of the decoding thread failed", lane=self._thread.name)
             self._fail_everything(InternalError("The storyteller stumbled."))
@@ -187,6 +191,7 @@ class Lane(ABC):
                 work = self._over.popleft()
                 if self._works.pop(work.job, None) is None:
                     continue
+                self._left = True
                 self._waiting.remove(work)
                 if work.began and work.ended:
                     self._job_seconds += 0.1 * (time.monotonic() - work.began - self._job_seconds)

@@ -77,6 +77,8 @@ class Scheduler(Lane):
     def _admit(self) -> None:
         """Give rows to those in line, a turn each; a job that can't have all its rows yet stays in line."""
         room, skips = PROMPT_TOKENS_PER_STEP, 0
+        if self.running_rows == self._max_rows and not any(map(_flexible, self._begun)):
+            return
         while room > 0 and skips < MOST_SKIPS:
             with self._changed:
                 work = self._waiting.peek()
@@ -151,7 +153,9 @@ class Scheduler(Lane):
                 self._batches[id(other.job.backend)].narrow(other, share)
 
     def _pace(self, backend: StepBackend) -> Pace:
-        return self._paces.setdefault(backend, Pace())
+        if backend not in self._paces:
+            self._paces[backend] = Pace()
+        return self._paces[backend]
 
 
 def _flexible(work: Work) -> bool:

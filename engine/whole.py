@@ -9,10 +9,10 @@ import time
 from typing import cast
 
 from engine.backends.base import WholeBackend, WholeJob
-from engine.batch import Work
-from engine.errors import EngineError, InternalError
+from engine.batch import Work, stumbled
+from engine.errors import EngineError
 from engine.jobs import Started
-from engine.lane import LOG, Lane
+from engine.lane import IDLE_SECONDS, LOG, Lane
 
 WHOLE_ROWS = 2
 
@@ -35,7 +35,7 @@ class WholeLane(Lane):
             if work is None:
                 return False
             self._waiting.pop()
-        if work.job.cancelled or work.ended:
+        if work.over:
             return True
         self._tell_positions()
         work.rows = work.rows or WHOLE_ROWS
@@ -46,9 +46,9 @@ class WholeLane(Lane):
             self._write(work)
         except EngineError as error:
             work.fail(error)
-        except Exception:
+        except Exception as error:
             LOG.exception("writing a text failed")
-            work.fail(InternalError("The model stumbled over this request."))
+            work.fail(stumbled(error))
         finally:
             self._current = None
         return True
@@ -70,5 +70,12 @@ class WholeLane(Lane):
             work.finish_if_done()
 
     def _should_stop(self, work: Work) -> bool:
+        """Asked between steps: whether to write no more; waits as long as the lane is paused."""
+        with self._changed:
+            while self._paused and not self._gone(work):
+                self._changed.wait(timeout=IDLE_SECONDS)
+            return self._gone(work)
+
+    def _gone(self, work: Work) -> bool:
         self._beat = time.monotonic()
-        return work.ended or work.job.cancelled or self._stopped or self._beat > work.job.deadline
+        return work.over or self._stopped or self._beat > work.job.deadline
