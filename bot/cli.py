@@ -28,6 +28,9 @@ TopK = Annotated[int | None, _number("top_k", "Only so many of the likeliest nex
 MinP = Annotated[float | None, _number("min_p", "Leaves out words much less likely than the best.")]
 Penalty = Annotated[float | None, _number("repetition_penalty", "Above 1, used words come less often.")]
 NoRepeat = Annotated[int | None, _number("no_repeat_ngram_size", "No run of so many words twice; 0 = off.")]
+Dry = Annotated[float | None, _number("dry_multiplier", "What a phrase said before costs; 0 = off.")]
+DryBase = Annotated[float | None, _number("dry_base", "How fast that rises with each repeated token.")]
+DryAllowed = Annotated[int | None, _number("dry_allowed_length", "Repeated tokens that cost nothing yet.")]
 Beams = Annotated[int | None, _number("num_beams", "Drafts side by side; not every model can.")]
 MaxNew = Annotated[int | None, _number("max_new_tokens", "The most that may be written, in tokens.")]
 
@@ -57,6 +60,9 @@ def story(
     min_p: MinP = None,
     repetition_penalty: Penalty = None,
     no_repeat_ngram_size: NoRepeat = None,
+    dry_multiplier: Dry = None,
+    dry_base: DryBase = None,
+    dry_allowed_length: DryAllowed = None,
     num_beams: Beams = None,
     max_new_tokens: MaxNew = None,
     candidates: Annotated[
@@ -112,6 +118,9 @@ def generate(
     min_p: MinP = None,
     repetition_penalty: Penalty = None,
     no_repeat_ngram_size: NoRepeat = None,
+    dry_multiplier: Dry = None,
+    dry_base: DryBase = None,
+    dry_allowed_length: DryAllowed = None,
     num_beams: Beams = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -26,6 +26,9 @@ STEPS = {
     "min_p": 0.01,
     "repetition_penalty": 0.05,
     "no_repeat_ngram_size": 1,
+    "dry_multiplier": 0.1,
+    "dry_base": 0.05,
+    "dry_allowed_length": 1,
     "num_beams": 1,
     "max_new_tokens": 16,
 }

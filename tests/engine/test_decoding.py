@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from engine.decoding import RowMemory, sample, uniforms
-from engine.jobs import Bias, RowPlan, RowSettings
+from engine.jobs import Bias, RowPlan, RowSettings, TokenMarks
 from engine.schema import Decoding
 
 VOCABULARY = 60
@@ -130,6 +130,98 @@ def test_a_ban_that_would_leave_nothing_is_dropped() -> None:
     assert sample(logits(6), [row], [None]).ok[0]
 
 
+def dry(text: list[int], **given: Any) -> dict[int, float]:
+    """Return what the loop breaker takes off which tokens; 50 … are breakers, 40 … inside words."""
+    marks = TokenMarks(frozenset(range(50, 60)), frozenset(range(40, 50)))
+    row = RowSettings(**{"dry_multiplier": 2.0, "dry_base": 3.0, "dry_allowed_length": 2, **given})
+    bias = RowMemory(RowPlan(row, 7, 0, context=text[:4], marks=marks), 40)
+    for token in text[4:]:
+        bias.push(token)
+    found = bias.looping()
+    return {} if found is None else dict(zip(found.ids.tolist(), (-found.values).tolist(), strict=True))
+
+
+class TestLoopBreaker:
+    @pytest.mark.parametrize(
+        ("text", "costs"),
+        [
+            ([1, 2, 3, 9, 2, 3], {9: 2.0}),
+            ([1, 2, 3, 9, 1, 2, 3], {9: 6.0}),
+            ([1, 2, 3, 9, 8, 3], {}),
+            ([1, 2, 3, 9, 8, 2, 3, 7, 2, 3], {9: 2.0, 7: 2.0, 8: 0.0}),
+            ([4, 4, 4, 4], {4: 6.0}),
+            ([1, 2, 3, 50, 1, 2, 3], {}),
+            ([1, 2, 50, 9, 1, 2, 50], {}),
+            ([1, 51, 3, 9, 1, 51, 3], {}),
+            ([1, 2, 3, 41, 1, 2, 3], {}),
+            ([1, 2], {}),
+        ],
+        ids=str,
+    )
+    def test_what_a_repeated_run_costs(self, text: list[int], costs: dict[int, float]) -> None:
+        assert dry(text) == {token: cost for token, cost in costs.items() if cost}
+
+    def test_it_is_off_without_a_multiplier(self) -> None:
+        assert dry([1, 2, 3, 9, 1, 2, 3], dry_multiplier=0.0) == {}
+
+    @settings(max_examples=80, deadline=None)
+    @given(st.lists(st.integers(0, 3), max_size=30), st.integers(1, 4))
+    def test_it_is_what_a_plain_search_finds(self, text: list[int], allowed: int) -> None:
+        wanted: dict[int, float] = {}
+        for place in range(len(text) - 1):
+            run = 0
+            while run <= place and text[place - run] == text[len(text) - 1 - run]:
+                run += 1
+            if run >= allowed:
+                cost = min(60.0, 2.0 * 3.0 ** (run - allowed))
+                wanted[text[place + 1]] = max(cost, wanted.get(text[place + 1], 0.0))
+        assert dry(text, dry_allowed_length=allowed) == wanted
+
+
+def test_a_loop_is_left_when_it_costs_enough() -> None:
+    def written(multiplier: float) -> list[int]:
+        row = memory(temperature=0.0, dry_multiplier=multiplier)
+        tokens = []
+        for _ in range(8):
+            one = np.zeros((1, VOCABULARY), dtype=np.float32)
+            one[0, (tokens[-1] + 1) % 3 if tokens and tokens[-1] < 3 else 0] = 9.0
+            tokens.append(int(sample(one, [row], [None]).tokens[0]))
+            row.push(tokens[-1])
+        return tokens
+
+    assert written(0.0) == [0, 1, 2, 0, 1, 2, 0, 1]
+    assert written(8.0) != written(0.0)
+
+
+def test_a_bias_over_the_whole_vocabulary_is_added_to_its_row_alone() -> None:
+    rows = logits(9, rows=4)
+    dense = np.linspace(-1, 1, VOCABULARY - 5, dtype=np.float32)
+    none = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
+    changed = rows.copy()
+    biases = [
+        Bias(*none, dense),
+        Bias(*none, dense),
+        None,
+        Bias(np.array([3]), np.ones(1, np.float32), dense),
+    ]
+    drawn = sample(changed, [memory(temperature=0.0) for _ in range(4)], biases)
+    wanted = rows.copy()
+    wanted[[0, 1, 3], : len(dense)] += dense
+    wanted[3, 3] += 1
+    assert np.allclose(changed, wanted, atol=1e-6)
+    assert drawn.tokens.tolist() == wanted.argmax(axis=1).tolist()
+
+
+@pytest.mark.parametrize("top_k", [1, 5, 40, 200, 3000])
+def test_top_k_leaves_the_k_likeliest_of_a_large_vocabulary(top_k: int) -> None:
+    one = np.random.default_rng(top_k).normal(0, 1, (1, 4100)).astype(np.float32)
+    best = set(np.argsort(-one[0])[:top_k].tolist())
+    rows = [memory(stream, temperature=2.0, top_k=top_k) for stream in range(1500)]
+    drawn = set(sample(np.repeat(one, 1500, axis=0), rows, [None] * 1500).tokens.tolist())
+    assert drawn <= best
+    assert len(drawn) > min(top_k - 1, 30)
+
+
 def test_an_infinite_bias_rules_a_token_out() -> None:
     one = logits(7)
     best = int(one.argmax())
@@ -156,6 +248,7 @@ SETTINGS = st.fixed_dictionaries(
         "min_p": st.sampled_from([0.0, 0.05]),
         "repetition_penalty": st.sampled_from([1.0, 1.3]),
         "no_repeat_ngram_size": st.sampled_from([0, 2]),
+        "dry_multiplier": st.sampled_from([0.0, 1.5]),
     }
 )
 
