@@ -23,7 +23,7 @@ $(VENV)/.chat: $(BIN)/pip pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.chat
-	@$(PIP) --editable '.[train,dev,postgres]' </dev/null >&2
+	@$(PIP) --editable '.[train,dev,bench,postgres]' </dev/null >&2
 	@touch $@
 
 chat: $(VENV)/.chat ## Chat with the storyteller in the terminal
@@ -45,10 +45,10 @@ format: $(VENV)/.test ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/.chat ## Measure word coverage, the content filter and latency
+bench: $(VENV)/.test ## Measure word coverage, the content filter and the engine against others
 	@$(BIN)/wordtale bench coverage
 	@$(BIN)/wordtale bench content
-	@$(BIN)/wordtale bench latency
+	@$(BIN)/wordtale bench engine
 
 samples: $(VENV)/.chat ## Write docs/samples.md from its stated seeds
 	@$(BIN)/wordtale bench samples --out docs/samples.md

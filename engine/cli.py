@@ -195,7 +195,7 @@ class _BenchGroup(TyperGroup):
 
 bench_app = typer.Typer(
     cls=_BenchGroup,
-    help="Figures: word coverage, content filter, latency; the sample stories.",
+    help="Figures: word coverage, content filter, the engine against others; the sample stories.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -203,7 +203,7 @@ bench_app = typer.Typer(
 
 @bench_app.callback()
 def _bench() -> None:
-    """Figures: word coverage, content filter, latency; the sample stories."""
+    """Figures: word coverage, content filter, the engine against others; the sample stories."""
     from engine import logging
 
     # Figures go to standard output, alone.
