@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.constraints import State, WordForms, WordKeeper
 from engine.jobs import Bias
+from engine.level_bias import LevelKeeper, LevelPlan
 from engine.sentences import ends_properly
 from engine.vocabulary import Vocabulary
 
@@ -71,6 +72,8 @@ class StoryPlan:
     max_new_tokens: int
     opening: str = ""
     one_sentence: bool = False
+    hold_end: bool = True
+    level: LevelPlan | None = None
     parts: dict[Hashable, _Part] = field(default_factory=dict, compare=False)
     """Biases already put together, by what they depend on."""
 
@@ -81,6 +84,7 @@ class StoryGuide:
     def __init__(self, plan: StoryPlan) -> None:
         self._plan = plan
         self._keeper = WordKeeper(plan.words, plan.opening)
+        self._level = LevelKeeper(plan.level) if plan.level else None
         self._in_title = plan.title_end is not None
         self._count = 0
         self._title_tokens = 0
@@ -108,6 +112,7 @@ class StoryGuide:
         twin = StoryGuide.__new__(StoryGuide)
         twin.__dict__.update(self.__dict__)
         twin._keeper = self._keeper.fork()
+        twin._level = self._level.fork() if self._level else None
         return twin
 
     def bias(self) -> Bias | None:
@@ -121,6 +126,8 @@ class StoryGuide:
         held = self._held(share)
         part = self._part((state, held), lambda: self._text_bias(state, held))
         bias = part.at(push)
+        if self._level:
+            bias = replace(bias, dense=self._level.dense)
         if held or not self._at_end or share <= WIND_DOWN:
             return bias
         ending = WIND_DOWN_BIAS * (share - WIND_DOWN) / (1 - WIND_DOWN)
@@ -128,6 +135,7 @@ class StoryGuide:
         return Bias(
             np.concatenate([bias.ids, ends]),
             np.concatenate([bias.values, np.full(len(ends), ending, dtype=np.float32)]),
+            bias.dense,
         )
 
     def observe(self, token: int) -> bool:
@@ -137,6 +145,8 @@ class StoryGuide:
             self._in_title = token != self._plan.title_end
             self._title_tokens = self._count
             return False
+        if self._level:
+            self._level.observe(token)
         grown = self._string(token)
         before = self._text
         self._text += grown
@@ -169,7 +179,8 @@ class StoryGuide:
 
     def _held(self, share: float) -> bool:
         """Whether the text may not end here: a word is missing, or nothing is written yet."""
-        held = not self._keeper.complete and not (self._at_end and share >= GIVE_UP)
+        missing = self._plan.hold_end and not self._keeper.complete
+        held = missing and not (self._at_end and share >= GIVE_UP)
         return held or self._count == self._title_tokens
 
     def _part(self, key: Hashable, make: Callable[[], tuple[dict[int, float], Iterable[int]]]) -> _Part:

@@ -13,6 +13,7 @@ from engine.constraints import WordForms
 from engine.errors import InvalidRequest, UnsupportedSetting, UnwritableWords
 from engine.guiding import MAX_TITLE_TOKENS, StoryGuide, StoryPlan
 from engine.jobs import IDLE_ROWS, Job, JobEvent, RowPlan, RowResult, RowSettings
+from engine.level_bias import LevelPlan
 from engine.loading import DEFAULT_CONTEXT, LoadedModel
 from engine.schema import MAX_SEED, Decoding, Kind, PlainRequest, StoryRequest
 from engine.scoring import Draft, clean, draft_of, with_learned
@@ -94,11 +95,13 @@ class Telling:
         return parsed.title, clean(parsed.text)
 
 
-def prepare(request: StoryRequest, model: LoadedModel, *, keep_words: bool = True) -> Telling:
+def prepare(
+    request: StoryRequest, model: LoadedModel, *, keep_words: bool = True, hold_end: bool = True
+) -> Telling:
     """Check a request against a model and encode it (takes milliseconds: not for the event loop).
 
-    Without `keep_words` only the prompt tells the model of them. Raises InvalidRequest, UnsupportedSetting or
-    UnwritableWords.
+    Without `keep_words` only the prompt tells the model of words and level; without `hold_end` a story may
+    end with words missing. Raises InvalidRequest, UnsupportedSetting or UnwritableWords.
     """
     family, codec = model.family, model.codec
     _check(request, model)
@@ -123,6 +126,8 @@ def prepare(request: StoryRequest, model: LoadedModel, *, keep_words: bool = Tru
         max_new_tokens=budget,
         opening=request.opening or "",
         one_sentence=request.kind is Kind.SENTENCE,
+        hold_end=hold_end,
+        level=_level_plan(request, model) if keep_words else None,
     )
     rows = request.n_candidates or (SEEDED_ROWS if request.seed is not None else None)
     if decoding.temperature == 0 or beams > 1:
@@ -131,10 +136,28 @@ def prepare(request: StoryRequest, model: LoadedModel, *, keep_words: bool = Tru
     return Telling(request, model, decoding, seed, rows, prompt, budget + title, lambda: StoryGuide(plan))
 
 
+def _level_plan(request: StoryRequest, model: LoadedModel) -> LevelPlan | None:
+    if request.level is None:
+        return None
+    codec, spaced = model.codec, _puts_spaces(model)
+    return LevelPlan.of(
+        request.level,
+        model.vocabulary,
+        lambda words: codec.plain_batch([word[1:] if spaced else word for word in words]),
+        request.words,
+        request.opening or "",
+    )
+
+
+def _puts_spaces(model: LoadedModel) -> bool:
+    """Whether the tokenizer puts a space before every text by itself."""
+    return model.vocabulary.text(model.codec.plain("a")).startswith(" ")
+
+
 def _encoder(model: LoadedModel) -> Callable[[str], Sequence[int]]:
-    """Return what turns a form into tokens; some tokenizers put a space before every text by themselves."""
+    """Return what turns a form into tokens."""
     codec = model.codec
-    if not model.vocabulary.text(codec.plain("a")).startswith(" "):
+    if not _puts_spaces(model):
         return codec.plain
     return lambda form: codec.plain(form[1:]) if form.startswith(" ") else []
 

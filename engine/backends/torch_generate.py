@@ -155,6 +155,9 @@ class _Steering(LogitsProcessor):  # type: ignore[misc]
                 # Beams add up scores, so a ban must stay finite.
                 values = torch.from_numpy(np.maximum(bias.values, -1e4)).to(scores)
                 scores[row, ids] += values
+                if bias.dense is not None:
+                    dense = torch.from_numpy(bias.dense).to(scores)
+                    scores[row, : len(dense)] += dense
         self._guides = guides
         return scores
 

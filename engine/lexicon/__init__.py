@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine.lexicon.graded import graded_words
 from engine.lexicon.inflection import forms, lemma
 from engine.lexicon.levels import level, level_report
 from engine.lexicon.matching import match, used_words
@@ -18,6 +19,7 @@ from engine.schema import LexiconEntry
 
 __all__ = [
     "forms",
+    "graded_words",
     "is_name",
     "lemma",
     "level",

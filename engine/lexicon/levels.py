@@ -45,7 +45,8 @@ _PLACEHOLDERS = frozenset({"sb", "sth"})
 _NEGATED = {"can't": "can", "won't": "will", "shan't": "shall", "ain't": "be"}
 
 
-def _one(word: str) -> float | None:
+def entry_level(word: str) -> float | None:
+    """Return the level of a lower-case word's own entry, 1.0 = A1 … 6.0 = C2, None without one."""
     own = own_levels().get(word)
     if own is not None:
         return float(own)
@@ -57,7 +58,9 @@ def _reading(lower: str) -> tuple[int, str] | None:
     """Return (level 1..6, headword) of the easiest reading of a lower-case word, None when unknown."""
     base = lemma(lower)
     found = [
-        (value, word != base, word) for word in (lower, base, *headwords(lower)) if (value := _one(word))
+        (value, word != base, word)
+        for word in (lower, base, *headwords(lower))
+        if (value := entry_level(word))
     ]
     if not found:
         return None
@@ -87,6 +90,12 @@ def _token(token: str) -> tuple[int, str] | None:
     if lower.capitalize() in name_lists()[0] and not _is_more_than_a_name(lower):
         return None
     return _reading(lower)
+
+
+def running_level(token: str) -> int | None:
+    """Return the level, 1 = A1 … 6 = C2, of a word of a text; None for names and unknown words."""
+    found = _token(token)
+    return found[0] if found else None
 
 
 @lru_cache(maxsize=8192)

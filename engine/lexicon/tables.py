@@ -36,6 +36,11 @@ def _cefr() -> Any:
     return cefrpy.CEFRAnalyzer()
 
 
+def cefr_words() -> Iterator[str]:
+    """Yield every word that cefrpy gives a level (170,000)."""
+    yield from _cefr().yield_words()
+
+
 @lru_cache(maxsize=16384)
 def inflections(headword: str) -> dict[str, tuple[str, ...]]:
     """Return lemminflect's forms of a lower-case headword by Penn tag; {} when it is none. Read only."""
