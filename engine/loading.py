@@ -1,17 +1,22 @@
 """From a model directory to something that decodes: weights, tokenizer, prompt family.
 
-The only place that picks a backend. Imports torch and transformers when a model is loaded, not before.
+The only place that picks a backend: ONNX Runtime on the CPU for the layouts that it knows, torch for all
+else, where it is installed. Imports either when a model is loaded, not before.
 """
 
 from __future__ import annotations
 
-import os
+import json
+import shutil
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
+from safetensors import SafetensorError
 
+from engine.backends.torch_later import LaterWhole, quiet_threads
 from engine.errors import ModelRefused, UnsupportedSetting
 from engine.prompts import Codec, PromptFamily, family_for
 from engine.reranking import FOLDER, Reranker, load_reranker
@@ -21,8 +26,6 @@ if TYPE_CHECKING:
     from engine.backends.base import StepBackend, WholeBackend
     from engine.registry import ModelCard
 
-# What a row's logits may differ between stepping and one plain pass, as a share of their spread.
-PROBE_TOLERANCE = 1e-3
 DEFAULT_CONTEXT = 512
 INSTALL = "pip install 'wordtale[gpu]'"
 
@@ -60,74 +63,94 @@ def load(
 ) -> LoadedModel:
     """Load a model (blocking, seconds) with its learned scorer, or with the one in the folder `reranker`.
 
-    Raises ModelRefused with a sentence when that can't be done.
+    `device` is auto, cpu or cuda, `backend` auto, onnx or torch. Raises ModelRefused with a sentence when
+    that can't be done.
     """
-    # Threads that spin while they wait made a step 50 times slower whenever another program was busy.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    import torch
-    from safetensors import SafetensorError
-    from transformers.utils import logging as transformers_logging
-
-    from engine.backends.torch_generate import GenerateBackend
-
-    transformers_logging.disable_progress_bar()
-    torch.set_num_threads(threads)
-    place = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    family = family_for(card.family)
+    context = card.context or DEFAULT_CONTEXT
+    place = _place(device, backend)
     try:
         codec = Codec.from_directory(card.directory)
         vocabulary = Vocabulary.from_directory(card.directory)
-        model = _weights(card, place)
+        steps, whole = _backends(card, codec, family, context, place, threads, backend)
+        end = family.end_token(codec)
+        ends = frozenset({end} if end is not None else _configured_ends(card.directory))
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelRefused(f"The model {card.name} can't be loaded: {_first_line(error)}") from error
-    context = card.context or DEFAULT_CONTEXT
-    steps = None if card.encodes else _stepping(model, context, card.name)
-    family = family_for(card.family)
-    end = family.end_token(codec)
-    ends = frozenset({end} if end is not None else _configured_ends(model))
     scorer = load_reranker(reranker or card.directory / FOLDER, card.directory, family, codec, place)
-    return LoadedModel(card, family, codec, vocabulary, ends, steps, GenerateBackend(model, context), scorer)
+    return LoadedModel(card, family, codec, vocabulary, ends, steps, whole, scorer)
 
 
-def _weights(card: ModelCard, place: str) -> Any:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+def _backends(
+    card: ModelCard,
+    codec: Codec,
+    family: PromptFamily,
+    context: int,
+    place: str,
+    threads: int,
+    backend: str,
+) -> tuple[StepBackend | None, WholeBackend | None]:
+    if place == "cpu" and backend in ("auto", "onnx"):
+        try:
+            return _onnx(card, codec, family, context, threads)
+        except _Unfit as unfit:
+            if backend == "onnx":
+                raise ModelRefused(f"ONNX Runtime can't run the model {card.name}: {unfit}.") from unfit
+            if not has_torch():
+                raise ModelRefused(
+                    f"The model {card.name} needs PyTorch, which is not installed here: {INSTALL}. "
+                    f"Without it: {unfit}."
+                ) from unfit
+            _log.info("decoding with torch", model=card.name, why=str(unfit))
+    if not has_torch():
+        raise ModelRefused(f"Decoding with PyTorch needs it installed: {INSTALL}.")
+    quiet_threads()
+    from engine.backends.torch_loading import load_torch
 
-    kind = AutoModelForSeq2SeqLM if card.encodes else AutoModelForCausalLM
-    model = kind.from_pretrained(
-        card.directory,
-        dtype=torch.float32 if place == "cpu" else "auto",
-        use_safetensors=True,
-        trust_remote_code=False,
-        local_files_only=True,
-        attn_implementation=None,
-    )
-    return model.to(place).eval()
+    return load_torch(card, context, place=place, threads=threads)
 
 
-def _stepping(model: Any, context: int, name: str) -> StepBackend | None:
-    """Return a step backend for a causal model, None when a probe shows that stepping goes wrong for it."""
-    from engine.backends.packed import pack
-    from engine.backends.probe import deviation
-    from engine.backends.torch_causal import TorchBackend
+class _Unfit(Exception):
+    """Why ONNX Runtime can't run a model, in half a sentence."""
+
+
+def _onnx(
+    card: ModelCard, codec: Codec, family: PromptFamily, context: int, threads: int
+) -> tuple[StepBackend, WholeBackend | None]:
+    if card.encodes:
+        raise _Unfit("encoder-decoder models can't be stepped")
+    from engine.backends.onnx_loading import Unfit, load_onnx
 
     try:
-        off = deviation(model, TorchBackend(model, context))
-    except (TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
-        _log.warning("this model can't be stepped; writing whole texts", model=name, why=_first_line(error))
-        return None
-    if off > PROBE_TOLERANCE:
-        _log.warning("stepping differs from a plain pass; writing whole texts", model=name, deviation=off)
-        return None
-    if model.device.type == "cpu":
-        pack(model)
-    return TorchBackend(model, context)
+        steps = load_onnx(card.directory, codec, family, context=context, threads=threads)
+    except Unfit as unfit:
+        raise _Unfit(str(unfit)) from unfit
+    return steps, LaterWhole(card, steps.vocab_size, context) if has_torch() else None
 
 
-def _configured_ends(model: Any) -> set[int]:
-    configured = model.generation_config.eos_token_id
-    if configured is None:
-        return set()
-    return {configured} if isinstance(configured, int) else set(configured)
+def has_torch() -> bool:
+    """Whether torch and transformers are installed; imports neither."""
+    return find_spec("torch") is not None and find_spec("transformers") is not None
+
+
+def _place(device: str, backend: str) -> str:
+    """Return cpu or cuda. Asks torch only where there is an NVIDIA driver: importing it takes seconds."""
+    if device != "auto":
+        return device
+    if backend == "onnx" or not has_torch() or shutil.which("nvidia-smi") is None:
+        return "cpu"
+    from engine.backends.torch_loading import best_device
+
+    return best_device()
+
+
+def _configured_ends(directory: Path) -> set[int]:
+    for name in ("generation_config.json", "config.json"):
+        path = directory / name
+        found = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id") if path.is_file() else None
+        if found is not None:
+            return {int(token) for token in (found if isinstance(found, list) else [found])}
+    return set()
 
 
 def _first_line(error: BaseException) -> str:
