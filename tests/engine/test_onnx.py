@@ -275,7 +275,7 @@ class TestWeights:
         ],
     )
     def test_another_arrangement_is_refused(self, change: dict[str, Any], why: str, tmp_path: Path) -> None:
-            model = saved("llama", tmp_path)
+        model = saved("llama", tmp_path)
         config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8")) | change
         assert model is not None
         with pytest.raises(UnknownLayout, match=why):
