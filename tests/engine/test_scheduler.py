@@ -3,49 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 import engine.lane
+from engine.backends.base import WholeJob
 from engine.errors import Overloaded, ShuttingDown
-from engine.jobs import Bias, Drawn, End, Failed, Finished, Job, RowPlan, RowSettings, Started
+from engine.jobs import Bias, Drawn, End, Finished, JobEvent, RowPlan, RowResult, Started
 from engine.scheduler import Scheduler
 from engine.schema import ErrorCode
-from engine.testing import EventLog, ScriptedBackend, wait_until
-
-END, NAN, CRASH = 1, 2, 3
-GREEDY = RowSettings(temperature=0.0)
-
-
-def script(prompt: Sequence[int], written: Sequence[int]) -> int | None:
-    """Prompt [length, tag, fault]: write the tag `length` times, then end; a fault shows after one token."""
-    length, tag, fault = prompt
-    if fault == NAN and written:
-        return None
-    if fault == CRASH and written:
-        raise MemoryError("scripted")
-    return tag if len(written) < length else END
-
-
-def make_job(
-    backend: ScriptedBackend, length: int = 3, tag: int = 50, fault: int = 0, **given: Any
-) -> tuple[Job, EventLog]:
-    """Return a job that writes `length` tokens and then ends, and the log of its events."""
-    log = EventLog()
-    options: dict[str, Any] = {
-        "plan": lambda index: RowPlan(GREEDY, 0, index),
-        "end_ids": frozenset({END}),
-        "max_new_tokens": 40,
-        "deadline": time.monotonic() + 60,
-        "rows": 1,
-    }
-    return Job(backend=backend, prompt=[length, tag, fault], sink=log, **(options | given)), log
+from engine.testing import ScriptedBackend, wait_until
+from engine.whole import WholeLane
+from tests.engine.scripted_jobs import END, GREEDY, make_job, script
 
 
 @pytest.fixture
@@ -59,6 +30,16 @@ def scheduler() -> Iterator[Scheduler]:
     running.start()
     yield running
     running.drain(0)
+
+
+def _notes(order: list[str], who: str) -> Callable[[JobEvent], None]:
+    """Return a sink that notes who was begun."""
+
+    def sink(event: JobEvent) -> None:
+        if isinstance(event, Started):
+            order.append(who)
+
+    return sink
 
 
 class TestJobs:
@@ -131,79 +112,6 @@ class TestJobs:
         assert (log.results[0].tokens, log.results[0].end) == ([7, 7], End.GUIDE)
 
 
-class TestFaults:
-    def test_a_step_that_raises_fails_its_jobs_and_no_others(
-        self, scheduler: Scheduler, backend: ScriptedBackend
-    ) -> None:
-        other = ScriptedBackend(script)
-        bad, bad_log = make_job(backend, fault=CRASH)
-        beside, beside_log = make_job(backend, 20)
-        elsewhere, elsewhere_log = make_job(other, 20)
-        backend.hold.clear()
-        for job in (bad, beside, elsewhere):
-            scheduler.submit(job)
-        backend.hold.set()
-        elsewhere_log.wait()
-        assert elsewhere_log.results
-        for log in (bad_log, beside_log):
-            log.wait()
-            assert log.failure is not None
-            assert log.failure.error.code is ErrorCode.INTERNAL
-        again, again_log = make_job(backend, 2)
-        scheduler.submit(again)
-        assert isinstance(again_log.wait(), Finished)
-        assert scheduler.running_rows == 0
-
-    @pytest.mark.parametrize("method", ["plan", "bias", "observe"])
-    def test_a_bug_in_one_request_costs_no_other(
-        self, scheduler: Scheduler, backend: ScriptedBackend, method: str
-    ) -> None:
-        class Broken:
-            def bias(self) -> Bias | None:
-                return None if method == "observe" else 1 / 0  # type: ignore[return-value]
-
-            def observe(self, token: int) -> bool:
-                return bool(1 / 0)
-
-            def fork(self) -> Broken:
-                return self
-
-        def plan(index: int) -> RowPlan:
-            return RowPlan(GREEDY, 0, index, Broken()) if method != "plan" else 1 / 0  # type: ignore[return-value]
-
-        good, good_log = make_job(backend, 20)
-        bad, bad_log = make_job(backend, 5, plan=plan)
-        scheduler.submit(good)
-        scheduler.submit(bad)
-        bad_log.wait()
-        assert bad_log.failure is not None
-        assert bad_log.failure.error.code is ErrorCode.INTERNAL
-        good_log.wait()
-        assert len(good_log.results[0].tokens) == 21
-
-    def test_nan_fails_only_its_row(self, scheduler: Scheduler, backend: ScriptedBackend) -> None:
-        bad, bad_log = make_job(backend, fault=NAN)
-        good, good_log = make_job(backend, 10)
-        scheduler.submit(good)
-        scheduler.submit(bad)
-        bad_log.wait()
-        assert bad_log.failure is not None
-        assert bad_log.failure.error.code is ErrorCode.INTERNAL
-        good_log.wait()
-        assert len(good_log.results[0].tokens) == 11
-
-    def test_a_reader_who_is_gone_frees_the_row(self, scheduler: Scheduler, backend: ScriptedBackend) -> None:
-        def gone(event: object) -> None:
-            raise RuntimeError("Event loop is closed")
-
-        job, _ = make_job(backend, 30)
-        job.sink = gone
-        scheduler.submit(job)
-        wait_until(lambda: scheduler.jobs == 0)
-        assert scheduler.running_rows == 0
-        assert scheduler.healthy
-
-
 class TestCancel:
     def test_rows_are_free_before_the_next_step(self, backend: ScriptedBackend) -> None:
         scheduler = Scheduler(max_rows=4, max_waiting=4)
@@ -262,6 +170,16 @@ class TestLimits:
             scheduler.submit(make_job(backend, person="a")[0])
         scheduler.submit(make_job(backend, person="b")[0])
 
+    def test_one_group_gets_three_quarters_of_the_line_at_most(self, backend: ScriptedBackend) -> None:
+        scheduler = Scheduler(max_rows=1, max_waiting=8)
+        for number in range(6):
+            scheduler.submit(make_job(backend, person=f"pupil {number}", group="class")[0])
+        with pytest.raises(Overloaded):
+            scheduler.submit(make_job(backend, person="late", group="class")[0])
+        scheduler.submit(make_job(backend, person="late", group="other class")[0])
+        scheduler.submit(make_job(backend, person="late")[0])
+        assert scheduler.waiting == 8
+
     def test_a_follow_up_is_never_refused(self, backend: ScriptedBackend) -> None:
         scheduler = Scheduler(max_rows=1, max_waiting=1)
         scheduler.submit(make_job(backend)[0])
@@ -277,6 +195,19 @@ class TestLimits:
         while not few_log.ended.is_set():
             assert scheduler.run_once()
         assert sum(log.ended.is_set() for _, log in many) == 1
+
+    def test_a_class_and_a_lone_learner_take_turns(self, backend: ScriptedBackend) -> None:
+        scheduler = Scheduler(max_rows=1, max_waiting=40)
+        order: list[str] = []
+        for number in range(9):
+            who = f"pupil {number % 3}"
+            scheduler.submit(make_job(backend, 2, person=who, group="class", sink=_notes(order, who))[0])
+        for _ in range(3):
+            scheduler.submit(make_job(backend, 2, person="lone", sink=_notes(order, "lone"))[0])
+        while scheduler.jobs:
+            scheduler.run_once()
+        assert order[:6] == ["pupil 0", "lone", "pupil 1", "lone", "pupil 2", "lone"]
+        assert order[6:] == ["pupil 0", "pupil 1", "pupil 2"] * 2
 
     def test_deadlines_end_running_and_waiting_jobs(self, backend: ScriptedBackend) -> None:
         scheduler = Scheduler(max_rows=1, max_waiting=4)
@@ -327,74 +258,79 @@ class TestDraining:
         assert not scheduler.healthy
 
 
-class SchedulerMachine(RuleBasedStateMachine):
-    """Random arrivals, lengths, faults and cancels: every job ends exactly once, nothing leaks."""
+class TestPausing:
+    def test_nothing_steps_and_nobody_begins_until_it_goes_on(self, backend: ScriptedBackend) -> None:
+        scheduler = Scheduler(max_rows=2, max_waiting=4)
+        running, running_log = make_job(backend, 3)
+        scheduler.submit(running)
+        scheduler.run_once()
+        scheduler.pause()
+        waiting, waiting_log = make_job(backend, 3)
+        scheduler.submit(waiting)
+        steps = backend.steps
+        for _ in range(5):
+            assert not scheduler.run_once()
+        assert backend.steps == steps
+        assert (waiting_log.started, waiting_log.positions) == (None, [0])
+        scheduler.resume()
+        while scheduler.run_once():
+            pass
+        assert [len(log.results[0].tokens) for log in (running_log, waiting_log)] == [4, 4]
 
-    jobs = Bundle("jobs")
+    def test_cancels_and_deadlines_count_while_paused(self, backend: ScriptedBackend) -> None:
+        scheduler = Scheduler(max_rows=2, max_waiting=4)
+        jobs = [make_job(backend, 30, deadline=time.monotonic() + 0.02), make_job(backend, 30)]
+        for job, _ in jobs:
+            scheduler.submit(job)
+        scheduler.run_once()
+        assert scheduler.running_rows == 2
+        scheduler.pause()
+        scheduler.cancel(jobs[1][0])
+        wait_until(lambda: time.monotonic() > jobs[0][0].deadline)
+        scheduler.run_once()
+        scheduler.run_once()
+        failure = jobs[0][1].failure
+        assert failure is not None
+        assert failure.error.code is ErrorCode.DEADLINE
+        assert (scheduler.running_rows, scheduler.jobs) == (0, 0)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.backend = ScriptedBackend(script)
-        self.scheduler = Scheduler(max_rows=4, max_waiting=6)
-        self.all: list[tuple[Job, EventLog, int, int, int]] = []
-        self.cancelled: dict[int, int] = {}
+    def test_a_paused_lane_is_healthy_and_drains(
+        self, scheduler: Scheduler, backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(engine.lane, "IDLE_SECONDS", 0.01)
+        monkeypatch.setattr(engine.lane, "HEARTBEAT_SECONDS", 0.5)
+        scheduler.pause()
+        job, log = make_job(backend, 3)
+        scheduler.submit(job)
+        time.sleep(0.6)
+        assert scheduler.healthy
+        assert log.started is None
+        scheduler.drain(5)
+        assert isinstance(log.events[-1], Finished)
 
-    @rule(
-        target=jobs,
-        length=st.integers(0, 9),
-        fault=st.sampled_from([0, 0, 0, NAN]),
-        rows=st.one_of(st.none(), st.integers(1, 6)),
-        person=st.sampled_from([None, "a", "b"]),
-    )
-    def submit(self, length: int, fault: int, rows: int | None, person: str | None) -> int:
-        number = len(self.all)
-        job, log = make_job(self.backend, length, 20 + number % 70, fault, rows=rows, person=person)
-        try:
-            self.scheduler.submit(job)
-        except Overloaded:
-            assert self.scheduler.waiting >= 3
-            self.cancelled[number] = 0
-        self.all.append((job, log, 0 if fault else length, rows or 0, 20 + number % 70))
-        return number
+    def test_a_whole_text_stops_between_its_steps(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Slow:
+            vocab_size, context, steps = 10, 100, 0
 
-    @rule(number=jobs)
-    def cancel(self, number: int) -> None:
-        job, log, *_ = self.all[number]
-        self.scheduler.cancel(job)
-        self.cancelled.setdefault(number, len(log.events))
+            def generate(self, job: WholeJob) -> list[RowResult]:
+                while self.steps < 1000 and not job.stop():
+                    self.steps += 1
+                    time.sleep(0.001)
+                return [RowResult(0, [2])]
 
-    @rule()
-    def step(self) -> None:
-        self.scheduler.run_once()
-
-    @invariant()
-    def ends_come_once_and_last(self) -> None:
-        for number, (_, log, *_) in enumerate(self.all):
-            ends = [i for i, event in enumerate(log.events) if isinstance(event, Finished | Failed)]
-            assert ends in ([], [len(log.events) - 1])
-            if number in self.cancelled:
-                assert len(log.events) == self.cancelled[number]
-
-    @invariant()
-    def rows_stay_within_bounds(self) -> None:
-        assert self.scheduler.running_rows <= 4
-        assert self.backend.most_rows <= 4
-
-    def teardown(self) -> None:
-        work = sum((length + 2) * max(rows, 8) for _, _, length, rows, _ in self.all) + 5
-        for _ in range(work):
-            self.scheduler.run_once()
-        assert (self.scheduler.running_rows, self.scheduler.waiting, self.scheduler.jobs) == (0, 0, 0)
-        for number, (job, log, length, rows, tag) in enumerate(self.all):
-            if number in self.cancelled:
-                continue
-            assert log.ended.is_set()
-            if job.prompt[2] == NAN:
-                assert log.failure is not None or job.prompt[0] == 0
-                continue
-            assert len(log.results) == (rows or log.started)
-            assert all(row.tokens == [tag] * length + [END] for row in log.results)
-
-
-TestSchedulerMachine = SchedulerMachine.TestCase
-TestSchedulerMachine.settings = hypothesis_settings(max_examples=60, stateful_step_count=40, deadline=None)
+        monkeypatch.setattr("engine.whole.IDLE_SECONDS", 0.01)
+        lane, slow = WholeLane(max_waiting=2), Slow()
+        lane.start()
+        job, log = make_job(slow)  # type: ignore[arg-type]
+        lane.submit(job)
+        wait_until(lambda: slow.steps > 3)
+        lane.pause()
+        time.sleep(0.02)
+        steps = slow.steps
+        time.sleep(0.05)
+        assert slow.steps <= steps + 1
+        assert lane.healthy
+        slow.steps = 1000
+        lane.resume()
+        assert isinstance(log.wait(), Finished)
+        lane.drain(0)
