@@ -16,7 +16,7 @@ from engine.jobs import RowResult
 from engine.lexicon import level_report, match
 from engine.prompts import Codec, PromptFamily
 from engine.prompts.base import LENGTH_WORDS
-from engine.schema import MAX_TITLE_CHARS, Kind, Length, StoryRequest, WordSpan
+from engine.schema import MAX_TITLE_CHARS, Kind, Length, Level, StoryRequest, WordSpan
 from engine.sentences import last_sentence_end
 
 # Points off. One missing word outweighs everything else together.
@@ -25,6 +25,8 @@ NO_SENTENCE = 40.0
 CUT = 2.0
 ABOVE_LEVEL = 40.0
 LEVEL_TOLERANCE = 0.05
+# For a text that is measured above the level, be it for the length of its sentences.
+OVER_LEVEL = 4.0
 # Four words said twice in a story of 80 words weigh as much as 0.16 nats a token.
 REPEATED = 150.0
 STUTTER = 3.0
@@ -166,8 +168,10 @@ def _crowded(spans: Sequence[WordSpan], text: str) -> int:
 def _level_points(text: str, request: StoryRequest) -> float:
     if request.level is None:
         return 0.0
-    share = level_report(text, request.level).share_above
-    return ABOVE_LEVEL * max(0.0, share - LEVEL_TOLERANCE)
+    report = level_report(text, request.level)
+    bands = [*Level]
+    over = bands.index(report.measured) > bands.index(request.level)
+    return ABOVE_LEVEL * max(0.0, report.share_above - LEVEL_TOLERANCE) + (OVER_LEVEL if over else 0.0)
 
 
 def _length_points(text: str, request: StoryRequest) -> float:

@@ -73,6 +73,13 @@ def test_the_level_is_kept() -> None:
     assert better(GOOD, hard, level=Level.A1)
 
 
+def test_sentences_too_long_for_the_level_are_worse() -> None:
+    short = GOOD.replace(" and looked", ". It looked").replace(" and had", ". It had")
+    long = GOOD.replace(". Then it", " and then it")
+    assert better(short, long, level=Level.A1)
+    assert draft(long, level=Level.A1).score < draft(long, level=Level.B1).score
+
+
 def test_fluency_decides_between_equals() -> None:
     assert draft(GOOD, logprob=-20).score > draft(GOOD, logprob=-60).score
 
