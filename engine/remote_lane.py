@@ -51,22 +51,23 @@ class RemoteLane(Lane):
             future.cancel()
 
     def _release(self) -> None:
-        """Close the calls of jobs that are over, and take what has come."""
+        """Close the calls of jobs that are over."""
         for work, future in list(self._running.items()):
             if work.over:
                 future.cancel()
                 del self._running[work]
+
+    def _turn(self) -> bool:
         while self._finished:
             work = self._finished.popleft()
             if work in self._running:
                 self._collect(work, self._running.pop(work))
-
-    def _turn(self) -> bool:
         while self._has_room():
             with self._changed:
                 work = self._waiting.pop()
             if not work.over:
                 self._begin(work)
+        self._tell_positions()
         if not self._running:
             return False
         with self._changed:

@@ -36,6 +36,9 @@ OPTIONAL = (
 )
 _WANTS_TEXT = re.compile(r"\bprompt\b.*\b(string|str|text)\b|\b(string|str)\b.*\bprompt\b", re.IGNORECASE)
 
+# Among the fields that a server does without: its answers come without ids.
+_IDS = "ids"
+
 Choices = dict[int, Choice]
 Watch = Callable[[Choices], bool]
 
@@ -75,6 +78,10 @@ class Caller:
     def gives_choices(self, identity: Identity) -> bool:
         """Whether the server writes several texts in one call, as far as is known."""
         return identity.dialect.choices and "n" not in self._knows_no.get(identity, ())
+
+    def tells_ids(self, identity: Identity) -> bool:
+        """Whether the server tells the ids of what it writes, as far as is known."""
+        return identity.dialect.ids_out and _IDS not in self._knows_no.get(identity, ())
 
     async def ask(self, leg: Leg, watch: Watch = lambda _: False) -> list[Choice]:
         """Return one to `leg.choices` texts; `watch` sees them grow and ends the call early with true.
@@ -196,6 +203,8 @@ class Caller:
     def _note_missing(self, leg: Leg, identity: Identity, found: list[Choice]) -> None:
         if leg.choices > 1 and len(found) == 1 and self.gives_choices(identity):
             self._knows_no[identity].add("n")
+        if any(each.text and each.ids is None for each in found):
+            self._knows_no[identity].add(_IDS)
         if identity.dialect is not TRANSFORMERS and any(each.logprobs is None for each in found):
             self.say_once("the completion server gives no log-probabilities; drafts are chosen without")
 

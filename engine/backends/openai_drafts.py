@@ -16,9 +16,10 @@ from typing import Protocol, cast
 
 from engine.backends.base import WholeJob
 from engine.backends.openai_calls import Caller, Choices
+from engine.backends.openai_identity import Identity
 from engine.backends.openai_prompts import TextForm, whole_words
 from engine.backends.openai_pushes import LATE_START, WordPushes, completed
-from engine.backends.openai_wire import TRANSFORMERS, Choice, Dialect, Leg
+from engine.backends.openai_wire import TRANSFORMERS, Choice, Leg
 from engine.errors import EngineError
 from engine.guiding import GIVE_UP, MAX_TITLE_TOKENS
 from engine.jobs import End, Guide, RowPlan, RowResult
@@ -120,7 +121,7 @@ class Drafts:
         ]
         identity = await self._caller.identity()
         if len(rows) > 1 and self._caller.gives_choices(identity):
-            await self._leg(rows, identity.dialect)
+            await self._leg(rows, identity)
         ends = await asyncio.gather(*(self._finish(row) for row in rows), return_exceptions=True)
         failed = [end for end in ends if isinstance(end, BaseException)]
         if len(failed) == len(rows):
@@ -133,12 +134,12 @@ class Drafts:
     async def _finish(self, row: _Row) -> None:
         while not row.over:
             identity = await self._caller.identity()
-            await self._leg([row], identity.dialect)
+            await self._leg([row], identity)
 
-    async def _leg(self, rows: Sequence[_Row], dialect: Dialect) -> None:
+    async def _leg(self, rows: Sequence[_Row], identity: Identity) -> None:
         """Write the next leg of rows that stand at the same place."""
         first = rows[0]
-        leg = self._plan(first, dialect, len(rows))
+        leg = self._plan(first, len(rows), ids_told=self._caller.tells_ids(identity))
         followers = [_Follower(row, leg, self._job.end_ids) for row in rows]
         seen = [0] * len(rows)
 
@@ -152,15 +153,15 @@ class Drafts:
 
         found = await self._caller.ask(leg, watch)
         for row, choice in zip(rows, found, strict=False):
-            self._take(row, leg, choice, dialect)
+            self._take(row, leg, choice, identity)
 
-    def _plan(self, row: _Row, dialect: Dialect, choices: int) -> Leg:
+    def _plan(self, row: _Row, choices: int, *, ids_told: bool) -> Leg:
         """Decide on the next call."""
         missing, title_end = row.missing, row.title_end
         room = self._job.max_new_tokens - len(row.result.tokens)
         ends, held, stop = self._job.end_ids, False, None
         push: Mapping[tuple[int, ...], float] = {}
-        if title_end is not None and (missing or not dialect.ids_out):
+        if title_end is not None and (missing or not ids_told):
             room, held = min(room, MAX_TITLE_TOKENS + 1), True
             ends, stop = frozenset({title_end}), self._form.token(title_end)
         elif missing and row.share < GIVE_UP:
@@ -183,10 +184,13 @@ class Drafts:
             choices=choices,
         )
 
-    def _take(self, row: _Row, leg: Leg, choice: Choice, dialect: Dialect) -> None:
+    def _take(self, row: _Row, leg: Leg, choice: Choice, identity: Identity) -> None:
         """Add to a row what of an answer is of use."""
+        if choice.ids is None and row.title_end is not None and not leg.stop:
+            row.stalled += 1  # title and text can't be told apart in this
+            return
         tokens = self._tokens(row, leg, choice)
-        if dialect is not TRANSFORMERS and row.share > LATE_START:
+        if identity.dialect is not TRANSFORMERS and row.share > LATE_START:
             tokens = completed(tokens, leg.push)
         follower = _Follower(row, leg, self._job.end_ids)
         follower.read(tokens)
