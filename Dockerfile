@@ -1,4 +1,4 @@
-# One file, three images: `docker build --target engine|bot|trainer .`
+# One file, four images: `docker build --target engine|engine-gpu|bot|trainer .`
 FROM python:3.11-slim AS base
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
     XDG_DATA_HOME=/data XDG_CONFIG_HOME=/keys XDG_STATE_HOME=/data/state
@@ -10,18 +10,15 @@ COPY engine engine
 COPY storage storage
 COPY training training
 
-# The bot needs no model library: a small image.
 FROM base AS bot
 RUN pip install --constraint constraints.txt '.[postgres]'
 USER wordtale
 VOLUME ["/data", "/keys"]
 CMD ["wordtale", "chat"]
 
-# PyTorch's index of CPU builds keeps the CUDA libraries out; the GPU profile builds with the default index.
+# Decodes on the CPU with ONNX Runtime; no torch in it.
 FROM base AS engine
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-RUN pip install --constraint constraints.txt --index-url "${TORCH_INDEX}" torch \
- && pip install --constraint constraints.txt '.[torch]'
+RUN pip install --constraint constraints.txt .
 USER wordtale
 ENV WORDTALE_ENGINE_HOST=0.0.0.0
 EXPOSE 8766
@@ -30,9 +27,20 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
   CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8766/readyz', timeout=4)"]
 CMD ["wordtale", "engine", "serve"]
 
-FROM engine AS trainer
+# The same with torch: NVIDIA GPUs, beams, encoder-decoders, layouts that ONNX Runtime isn't given.
+FROM engine AS engine-gpu
+ARG TORCH_INDEX=https://pypi.org/simple
 USER root
-RUN pip install --constraint constraints.txt '.[train]'
+RUN pip install --constraint constraints.txt --index-url "${TORCH_INDEX}" torch \
+ && pip install --constraint constraints.txt '.[gpu]'
+USER wordtale
+
+# Trains on the CPU: PyTorch's index of CPU builds keeps the CUDA libraries out.
+FROM engine AS trainer
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+USER root
+RUN pip install --constraint constraints.txt --index-url "${TORCH_INDEX}" torch \
+ && pip install --constraint constraints.txt '.[train]'
 USER wordtale
 ENV WORDTALE_TRAINING_CORPUS=/corpus WORDTALE_TRAINING_FOLDER=/data/training
 VOLUME ["/data", "/corpus"]

@@ -15,14 +15,15 @@ $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Wordtale needs Python 3.11 or newer: make PYTHON=python3.12 …" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-# torch comes first and through pip alone, so that no resolver swaps the pinned build for a larger one.
 $(VENV)/.chat: $(BIN)/pip pyproject.toml constraints.txt
-	@echo "Installing Wordtale into $(VENV) (a few minutes, once) …" >&2
-	@$(PIP) torch </dev/null >&2
-	@$(PIP) --editable '.[torch]' </dev/null >&2
+	@echo "Installing Wordtale into $(VENV) (a minute, once) …" >&2
+	@$(PIP) --editable . </dev/null >&2
 	@touch $@
 
+# torch comes first and through pip alone, so that no resolver swaps the pinned build for a larger one.
 $(VENV)/.test: $(VENV)/.chat
+	@echo "Installing torch and the tools for tests and training (several minutes, once) …" >&2
+	@$(PIP) torch </dev/null >&2
 	@$(PIP) --editable '.[train,dev,bench,postgres]' </dev/null >&2
 	@touch $@
 

@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from engine.backends.torch_later import INSTALL, has_torch
 from engine.errors import ModelRefused
 from engine.prompts import FAMILIES
 from engine.reranking import FOLDER as RERANKER
@@ -78,6 +79,13 @@ def check(source: Path) -> dict[str, Any]:
 
 
 def _check_architecture(config: dict[str, Any]) -> None:
+    found = (config.get("architectures") or ["none"])[0]
+    if not has_torch():
+        from engine.backends.onnx_layouts import LAYOUTS
+
+        if found not in LAYOUTS:
+            raise ModelRefused(f"The architecture {found} needs PyTorch, which is not installed: {INSTALL}.")
+        return
     from transformers.models.auto import modeling_auto
 
     known = {
@@ -89,7 +97,6 @@ def _check_architecture(config: dict[str, Any]) -> None:
         for names in mapping.values()
         for name in ((names,) if isinstance(names, str) else names)
     }
-    found = (config.get("architectures") or ["none"])[0]
     if found not in known:
         raise ModelRefused(
             f"The architecture {found} writes no text that I know of: causal models (GPT-2, Llama, …) and "
@@ -118,6 +125,8 @@ def _complete(folder: Path, config: dict[str, Any], family: str | None) -> None:
 
 def _convert_tokenizer(folder: Path) -> None:
     """Write tokenizer.json from the older files (vocab.json + merges.txt, spiece.model)."""
+    if not has_torch():
+        raise ModelRefused(f"tokenizer.json is missing; making it from the older files needs {INSTALL}.")
     from transformers import AutoTokenizer
 
     try:

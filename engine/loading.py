@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 from safetensors import SafetensorError
 
-from engine.backends.torch_later import LaterWhole, quiet_threads
+from engine.backends.torch_later import INSTALL, LaterWhole, has_torch, quiet_threads
 from engine.errors import ModelRefused, UnsupportedSetting
 from engine.prompts import Codec, PromptFamily, family_for
 from engine.reranking import FOLDER, Reranker, load_reranker
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from engine.registry import ModelCard
 
 DEFAULT_CONTEXT = 512
-INSTALL = "pip install 'wordtale[gpu]'"
 
 _log = structlog.get_logger("engine")
 
@@ -68,6 +66,7 @@ def load(
     """
     family = family_for(card.family)
     context = card.context or DEFAULT_CONTEXT
+    quiet_threads()
     place = _place(device, backend)
     try:
         codec = Codec.from_directory(card.directory)
@@ -104,7 +103,6 @@ def _backends(
             _log.info("decoding with torch", model=card.name, why=str(unfit))
     if not has_torch():
         raise ModelRefused(f"Decoding with PyTorch needs it installed: {INSTALL}.")
-    quiet_threads()
     from engine.backends.torch_loading import load_torch
 
     return load_torch(card, context, place=place, threads=threads)
@@ -126,11 +124,6 @@ def _onnx(
     except Unfit as unfit:
         raise _Unfit(str(unfit)) from unfit
     return steps, LaterWhole(card, steps.vocab_size, context) if has_torch() else None
-
-
-def has_torch() -> bool:
-    """Whether torch and transformers are installed; imports neither."""
-    return find_spec("torch") is not None and find_spec("transformers") is not None
 
 
 def _place(device: str, backend: str) -> str:

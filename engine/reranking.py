@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from engine.backends.torch_later import INSTALL, has_torch
 from engine.prompts import Codec, PromptFamily
 from engine.prompts.storyteller import Storyteller
 from engine.schema import Kind, StoryRequest
@@ -144,6 +145,8 @@ def _config(folder: Path) -> RerankerConfig:
 
 
 def _network(folder: Path, config: RerankerConfig, device: str) -> Scorer:
+    if not has_torch():
+        raise Unusable(f"it needs PyTorch: {INSTALL}")
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
