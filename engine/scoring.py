@@ -109,16 +109,17 @@ def with_learned(drafts: Sequence[Draft], scores: Sequence[float], weight: float
 
 def complete(text: str, keep: int = 0) -> tuple[str, bool]:
     """Return `text` up to its last sentence end and whether there is one; `keep` characters stay."""
-    text = clean(text).rstrip()
+    text = clean(text, keep).rstrip()
     end = last_sentence_end(text)
     if end and end >= keep:
         return text[:end], True
-    return (text.rstrip(" ,;:-–—") + ".") if text else "", False
+    rest = text[keep:].rstrip(" ,;:-–—")
+    return text[:keep] + rest + ("." if rest else ""), False
 
 
-def clean(text: str) -> str:
-    """Return `text` without what stands for broken characters."""
-    return text.replace("\ufffd", "")
+def clean(text: str, keep: int = 0) -> str:
+    """Return `text` without what stands for broken characters; the first `keep` characters stay."""
+    return text[:keep] + text[keep:].replace("\ufffd", "")
 
 
 def title_of(title: str, text: str) -> str:

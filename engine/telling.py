@@ -92,7 +92,7 @@ class Telling:
         if opens is not None and opens not in ids:
             return "", ""
         parsed = self.model.family.parse(ids, self.model.codec, self.request)
-        return parsed.title, clean(parsed.text)
+        return parsed.title, clean(parsed.text, len(self.request.opening or ""))
 
 
 def prepare(

@@ -73,10 +73,23 @@ class PromptFamily(ABC):
         return min(512, int(words * 1.6) + 24)
 
 
+# What stands without a space before it, and what stands without one behind it.
+_CLOSING = frozenset(" .,;:!?'\")]}’”…")
+_OPENING = frozenset("([{“‘-—–/")
+
+
 def text_after_opening(opening: str | None, generated: str) -> str:
-    """Join an opening and what the model wrote after it, with one space where both need it."""
-    generated = " ".join(generated.split()) if opening is None else generated.rstrip()
-    if not opening:
-        return generated
-    glue = "" if not generated or generated[0] in " .,;:!?'\"" else " "
-    return " ".join((opening + glue + generated).split())
+    """Join an opening, verbatim, and what the model wrote after it, with one space where both need it.
+
+    `generated` begins with a space when it begins with a word of its own, where the tokenizer tells.
+    """
+    rest = " ".join(generated.split())
+    if not opening or not rest:
+        return opening or rest
+    if generated[0].isspace():
+        return f"{opening} {rest}"
+    last, first = opening[-1], rest[0]
+    same_word = last.isalnum() and first.isalnum()
+    in_quote = last == '"' and opening.count('"') % 2 == 1
+    joined = first in _CLOSING or last in _OPENING or same_word or in_quote
+    return opening + ("" if joined else " ") + rest

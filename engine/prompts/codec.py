@@ -62,6 +62,11 @@ class Codec:
         """Return the text of `ids`, control tokens left out."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
+    def following(self, ids: Sequence[int]) -> str:
+        """Return the text of `ids` as it stands after other text: with the space before its first word."""
+        head = self.plain("x")
+        return self.decode([*head, *ids])[len(self.decode(head)) :]
+
     @property
     def size(self) -> int:
         """Number of ids, control tokens included."""

@@ -38,5 +38,5 @@ class Plain(PromptFamily):
         end = self.end_token(codec)
         finished = end is not None and end in ids
         body = list(ids[: ids.index(end)] if finished and end is not None else ids)
-        text = text_after_opening(request.opening, codec.decode(body))
+        text = text_after_opening(request.opening, codec.following(body))
         return ParsedStory(title=request.title or "A story", text=text, finished=finished)

@@ -157,7 +157,7 @@ class Storyteller(PromptFamily):
         if opens is not None:
             at = body.index(opens) if opens in body else len(body)
             title, body = codec.decode(body[:at]).strip(), body[at + 1 :]
-        text = text_after_opening(request.opening, codec.decode(body))
+        text = text_after_opening(request.opening, codec.following(body))
         if not title and request.opening:
             title = " ".join(request.opening.split()[:6]).rstrip(".,;:!?")
         return ParsedStory(title=title, text=text, finished=finished)
