@@ -106,7 +106,7 @@ def test_what_cannot_be_measured_is_said_at_once(arguments: tuple[str, ...], sai
 
 
 def wave(seconds: float, *stories: tuple[int, float, float]) -> Wave:
-    return Wave(tuple(Written(*story) for story in stories), seconds, rss_mb=100.0)
+    return Wave(tuple(Written(*story) for story in stories), seconds, cpu_s=seconds / 2, rss_mb=100.0)
 
 
 def outcome(waves: dict[tuple[str, int], list[list[Wave]]]) -> Outcome:
@@ -120,6 +120,7 @@ def test_speed_is_the_median_of_rounds_and_times_are_of_all_stories() -> None:
     (row,) = table(outcome({(OURS, 2): rounds}), None, None, 4.0)
     assert row["tokens_per_s"] == 200.0
     assert row["rounds_tokens_per_s"] == [200.0, 200.0, 50.0]
+    assert row["cpu_us_per_token"] == 2500
     assert (row["first_text_p50_ms"], row["first_text_p95_ms"]) == (300.0, 2000.0)
     assert (row["story_p50_ms"], row["story_p95_ms"]) == (1000.0, 4000.0)
 
@@ -161,7 +162,7 @@ def test_the_issues_figures_and_which_targets_are_reached() -> None:
         (BATCHED, 32): at(1500),
         (CT2_INT8, 1): at(1000),
     }
-    waves[BY_LOAD, 32] = [[Wave(tuple(Written(80, 0.4, 1.0) for _ in range(32)), 1.0, 100.0)]]
+    waves[BY_LOAD, 32] = [[Wave(tuple(Written(80, 0.4, 1.0) for _ in range(32)), 1.0, 1.0, 100.0)]]
     rows = table(outcome(waves), None, None, 4.0)
     found = figures(
         rows, [Served(3.0, 150, 300, False), Served(4.0, 150, 310, False), Served(9, 1, 200, None)]

@@ -51,10 +51,14 @@ class Written:
 
 @dataclass(frozen=True)
 class Wave:
-    """Stories asked for at once: those written, seconds until the last of them, memory afterwards."""
+    """Stories asked for at once: those written, seconds until the last of them, memory afterwards.
+
+    `cpu_s` are seconds of all threads of the engine's process.
+    """
 
     written: tuple[Written, ...]
     seconds: float
+    cpu_s: float
     rss_mb: float
 
     @property

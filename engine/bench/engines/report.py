@@ -18,6 +18,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("requests", "requests"),
     ("engine", "engine"),
     ("tokens_per_s", "tokens/s"),
+    ("cpu_us_per_token", "CPU µs/token"),
     ("first_text_p50_ms", "first text p50"),
     ("first_text_p95_ms", "p95, ms"),
     ("story_p50_ms", "story p50"),

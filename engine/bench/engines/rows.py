@@ -74,6 +74,11 @@ def speed(waves: Sequence[Wave]) -> float:
     return sum(wave.tokens for wave in waves) / sum(wave.seconds for wave in waves)
 
 
+def cpu(waves: Sequence[Wave]) -> float:
+    """Return microseconds of computing a token, over all threads: hardly moved by what else is running."""
+    return 1e6 * sum(wave.cpu_s for wave in waves) / max(1, sum(wave.tokens for wave in waves))
+
+
 def table(outcome: Outcome, shape: Shape | None, limits: Limits | None, cache_bytes: float) -> list[Row]:
     """Return a row for every engine and number of requests, in the order in which they were measured."""
     rows = []
@@ -108,6 +113,7 @@ def _row(name: str, count: int, rounds: Sequence[Sequence[Wave]]) -> Row:
         "requests": count,
         "tokens_per_s": round(statistics.median(speeds), 1),
         "rounds_tokens_per_s": [round(value, 1) for value in speeds],
+        "cpu_us_per_token": round(statistics.median(cpu(waves) for waves in rounds)),
         **times,
         "stories": len(good),
         "failed": len(stories) - len(good),
