@@ -6,18 +6,22 @@ Knows settings and names; everything heavy is imported inside the command that n
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
+    from engine.client import EngineClient
     from engine.config import EngineSettings
-    from engine.registry import Registry
+    from engine.registry import ModelCard, Registry
+    from engine.schema import Activation
+
+T = TypeVar("T")
 
 EXIT_SETTINGS = 78
 """EX_CONFIG of sysexits.h: starting again would not help."""
@@ -109,28 +113,46 @@ def add(
     ] = None,
     link: Annotated[bool, typer.Option(help="Link the directory instead of copying it.")] = False,
 ) -> None:
-    """Add a model that can then be asked for by name."""
+    """Add a model that can then be asked for by name, also of an engine that runs already."""
     with _said_plainly():
         card = _registry().add(source, name=name, family=family, link=link)
+        known = _known_names()
     typer.echo(
         f"{card.name} is added ({card.family}); make it the default with: wordtale models use {card.name}"
     )
+    if known is not None and card.name not in known:
+        typer.echo(f"The engine at {_address()} has another folder of models and can't see it.")
 
 
 @models_app.command()
 def use(name: Annotated[str, typer.Argument(help="Model to answer with when a request names none.")]) -> None:
-    """Make a model the default, now and after a restart."""
+    """Make a model the default, now and after a restart; an engine that runs swaps at once."""
     with _said_plainly():
-        card = _registry().use(name)
-    typer.echo(f"{card.name} {card.version} is the default now.")
+        swapped = _told(lambda engine: engine.activate(name))
+        card = _registry().use(name) if swapped is None else None
+    _say_default(swapped, card, "now")
 
 
 @models_app.command()
 def rollback() -> None:
-    """Go back to the default model before this one."""
+    """Go back to the default model before this one; an engine that runs swaps at once."""
     with _said_plainly():
-        card = _registry().rollback()
-    typer.echo(f"{card.name} {card.version} is the default again.")
+        swapped = _told(lambda engine: engine.rollback())
+        card = _registry().rollback() if swapped is None else None
+    _say_default(swapped, card, "again")
+
+
+def _say_default(swapped: Activation | None, card: ModelCard | None, when: str) -> None:
+    if swapped is not None:
+        typer.echo(
+            f"{swapped.model} {swapped.model_version} answers {when}: "
+            f"the engine at {_address()} swapped in {swapped.seconds:.1f} s."
+        )
+        if not swapped.kept:
+            typer.echo("A restart will not serve it: see “kept” in docs/engine-api.md.")
+    if card is not None:
+        typer.echo(f"{card.name} {card.version} is the default {when}.")
+        typer.echo(f"No engine is ready at {_address()}: the next one to start takes it.")
 
 
 @models_app.command()
@@ -139,6 +161,40 @@ def remove(name: Annotated[str, typer.Argument(help="Added model to delete.")]) 
     with _said_plainly():
         _registry().remove(name)
     typer.echo(f"{name} is deleted.")
+
+
+def _address() -> str:
+    from engine.address import EngineAddress
+
+    return EngineAddress.configured().url
+
+
+def _told(ask: Callable[[EngineClient], Awaitable[T]]) -> T | None:
+    """Ask the engine at the configured address; None when none is ready there. Raises EngineError."""
+    import asyncio
+
+    from engine.address import EngineAddress
+    from engine.client import EngineClient
+
+    _settings()
+
+    async def tell() -> T | None:
+        address = EngineAddress.configured()
+        async with EngineClient(address.url, token=address.token) as engine:
+            return await ask(engine) if await engine.ready() else None
+
+    return asyncio.run(tell())
+
+
+def _known_names() -> set[str] | None:
+    """Return the names of the models that a running engine knows, None when it can't be asked."""
+    from engine.errors import EngineError
+
+    try:
+        models = _told(lambda engine: engine.models())
+    except EngineError:
+        return None
+    return {model.name for model in models} if models is not None else None
 
 
 def _registry() -> Registry:

@@ -6,11 +6,10 @@ Two versions of one name are two models. Knows nothing of what a model does.
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from engine.registry import ModelCard
@@ -21,10 +20,13 @@ Key = tuple[str, str, int]
 
 @dataclass(eq=False)
 class _Place(Generic[M]):
-    """A model and how many write with it; a pinned one makes no room for others."""
+    """A model, or one being loaded, and how many write with it or wait for it.
+
+    A pinned one makes no room for others.
+    """
 
     card: ModelCard
-    model: M
+    loading: asyncio.Task[M] = field(init=False)
     users: int = 0
     pins: int = 0
 
@@ -41,7 +43,7 @@ class Shelf(Generic[M]):
         self._capacity = capacity
         self._places: OrderedDict[Key, _Place[M]] = OrderedDict()
         self._leaving: set[_Place[M]] = set()
-        self._loads: dict[Key, asyncio.Task[None]] = {}
+        self._coming: dict[Key, _Place[M]] = {}
         self._loading = asyncio.Lock()
         self._freed = asyncio.Event()
 
@@ -66,13 +68,14 @@ class Shelf(Generic[M]):
         Waits for room. A load goes on when its caller is cancelled. Raises what loading raises.
         """
         key = _key(card)
-        while (place := self._places.get(key)) is None:
-            await asyncio.shield(self._load_of(key, card))
-        self._places.move_to_end(key)
+        place = self._places.get(key) or self._coming.get(key) or self._begin(key, card)
         place.users += 1
         place.pins += pinned
         try:
-            yield place.model
+            model = await asyncio.shield(place.loading)
+            if key in self._places:
+                self._places.move_to_end(key)
+            yield model
         finally:
             place.users -= 1
             place.pins -= pinned
@@ -96,22 +99,22 @@ class Shelf(Generic[M]):
             self._leaving.discard(place)
         self._freed.set()
 
-    def _load_of(self, key: Key, card: ModelCard) -> asyncio.Task[None]:
-        task = self._loads.get(key)
-        if task is None:
-            task = self._loads[key] = asyncio.create_task(self._bring(key, card))
-            task.add_done_callback(lambda done: self._loaded(key, done))
-        return task
+    def _begin(self, key: Key, card: ModelCard) -> _Place[M]:
+        place = self._coming[key] = _Place[M](card)
+        place.loading = asyncio.create_task(self._bring(key, place))
+        # Read, lest a failure that nobody waits for any more is complained about.
+        place.loading.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return place
 
-    def _loaded(self, key: Key, task: asyncio.Task[None]) -> None:
-        self._loads.pop(key, None)
-        if not task.cancelled():
-            task.exception()  # read, lest one that nobody waits for any more is complained about
-
-    async def _bring(self, key: Key, card: ModelCard) -> None:
-        async with self._loading:
-            await self._make_room()
-            self._places[key] = _Place(card, await asyncio.to_thread(self._load_clean, card))
+    async def _bring(self, key: Key, place: _Place[M]) -> M:
+        try:
+            async with self._loading:
+                await self._make_room()
+                model = await asyncio.to_thread(self._load, place.card)
+                self._places[key] = place
+                return model
+        finally:
+            del self._coming[key]
 
     async def _make_room(self) -> None:
         while self.held >= self._capacity:
@@ -122,10 +125,6 @@ class Shelf(Generic[M]):
                 self.drop(min(free, key=lambda place: place.users > 0).card)
             else:
                 await self._freed.wait()
-
-    def _load_clean(self, card: ModelCard) -> M:
-        gc.collect()  # a model let go may hang in cycles of references
-        return self._load(card)
 
 
 def _key(card: ModelCard) -> Key:

@@ -7,6 +7,7 @@ stories under way end on the model they began with. Knows models as wholes; noth
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,6 +22,8 @@ from engine.shelf import Shelf
 
 MODELS_IN_MEMORY = 2
 """The one that answers and the one before it, or a candidate, or one that a request named."""
+
+SAID_SECONDS = 1.0
 
 M = TypeVar("M")
 
@@ -154,6 +157,8 @@ class Swapper(Generic[M]):
             await self._try_out(model)
         except EngineError as error:
             self._shelf.drop(card)
+            # The failure's traceback holds the candidate in a cycle; it is to go once that has been said.
+            asyncio.get_running_loop().call_later(SAID_SECONDS, gc.collect)
             raise ModelRefused(f"{card.name} is not put to use, its trial failed: {error.message}") from error
 
     def _take(self, card: ModelCard) -> None:

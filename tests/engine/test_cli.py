@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,8 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WORDTALE_ENGINE_MODELS_DIR", str(tmp_path))
     monkeypatch.delenv("WORDTALE_ENGINE_DEFAULT_MODEL", raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        monkeypatch.setenv("WORDTALE_ENGINE_PORT", str(probe.getsockname()[1]))
     return tmp_path
 
 
@@ -84,11 +87,16 @@ def default() -> list[str]:
 
 @pytest.mark.usefixtures("shelf")
 def test_models_are_listed_used_and_rolled_back() -> None:
-    assert models("use", "first") == (0, "first 1.0 is the default now.\n")
-    assert models("use", "second") == (0, "second 1.1 is the default now.\n")
+    status, output = models("use", "first")
+    assert status == 0
+    assert re.fullmatch(
+        r"first 1\.0 is the default now\.\nNo engine is ready at http\S+: the next one to start takes it\.\n",
+        output,
+    )
+    assert models("use", "second")[1].startswith("second 1.1 is the default now.\n")
     assert default() == ["second"]
     assert re.search(r"^\* second +1.1 +6.2 M$", models("list")[1], re.M)
-    assert models("rollback") == (0, "first 1.0 is the default again.\n")
+    assert models("rollback")[1].startswith("first 1.0 is the default again.\n")
     assert default() == ["first"]
 
 
