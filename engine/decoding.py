@@ -77,7 +77,7 @@ class RowMemory:
         self._seen[: len(given)] = list(given)
         size, dry = plan.settings.no_repeat_ngram_size, plan.settings.dry_multiplier
         self._ngrams = NGrams(size, plan.context) if size else None
-        self._loops = Loops(plan, max_new_tokens) if dry else None
+        self._loops = Loops(plan) if dry else None
 
     @property
     def uniform(self) -> float:

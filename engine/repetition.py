@@ -17,6 +17,7 @@ Ints = npt.NDArray[np.int64]
 
 # A loop of any length costs at most so many nats.
 MAX_PENALTY = 60.0
+LONGEST = 64
 
 
 class NGrams:
@@ -53,45 +54,39 @@ class Loops:
     before must be finished. `context` and breakers come with the row's plan.
     """
 
-    def __init__(self, plan: RowPlan, max_new_tokens: int) -> None:
+    def __init__(self, plan: RowPlan) -> None:
         settings = plan.settings
         self._multiplier = settings.dry_multiplier
         self._base = settings.dry_base
         self._allowed = settings.dry_allowed_length
         self._marks = plan.marks
-        self._length = 0
-        self._history = np.zeros(len(plan.context) + max_new_tokens + 1, dtype=np.int64)
-        # _runs[i]: how many tokens up to place i are the same as those up to the end.
-        self._runs = np.zeros(len(self._history), dtype=np.int64)
+        self._history: list[int] = []
+        self._places: dict[int, list[int]] = {}
+        # How many tokens up to a place are the same as those up to the end, where any are.
+        self._runs: dict[int, int] = {}
         for token in plan.context:
             self.push(token)
 
     def push(self, token: int) -> None:
         """Take note of the token drawn."""
-        end = self._length
-        if end == len(self._history):
-            return
-        runs, history = self._runs, self._history
+        places = self._places.setdefault(token, [])
+        before = self._runs
         if token in self._marks.breakers:
-            runs[: end + 1] = 0
+            self._runs = {}
         else:
-            runs[1:end] = np.where(history[1:end] == token, runs[: end - 1] + 1, 0) if end > 1 else 0
-            runs[:1] = history[:1] == token
-            runs[end] = 0
-        history[end] = token
-        self._length += 1
+            self._runs = {place: before.get(place - 1, 0) + 1 for place in places}
+        places.append(len(self._history))
+        self._history.append(token)
 
     def bias(self) -> Bias | None:
         """Return what the tokens that would go on with a run cost, or None."""
-        last = self._length - 1
-        places = np.flatnonzero(self._runs[: max(0, last)] >= self._allowed)
         cost: dict[int, float] = {}
-        for place in places.tolist():
-            token = int(self._history[place + 1])
-            if token in self._marks.breakers or token in self._marks.inside:
+        for place, run in self._runs.items():
+            token = self._history[place + 1]
+            if run < self._allowed or token in self._marks.breakers or token in self._marks.inside:
                 continue
-            beyond = min(int(self._runs[place]) - self._allowed, 64)
-            cost[token] = max(cost.get(token, 0.0), min(MAX_PENALTY, self._multiplier * self._base**beyond))
+            more = self._multiplier * self._base ** min(run - self._allowed, LONGEST)
+            cost[token] = max(cost.get(token, 0.0), min(MAX_PENALTY, more))
         if not cost:
             return None
         size = len(cost)
