@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,8 @@ from engine.jobs import Bias
 from engine.level_bias import LevelKeeper, LevelPlan
 from engine.sentences import ends_properly
 from engine.vocabulary import Vocabulary
+
+Floats = npt.NDArray[np.float32]
 
 MAX_TITLE_TOKENS = 20
 # Shares of the length: from here a sentence end is favoured as the end …
@@ -41,7 +43,7 @@ class _Part:
     """A bias that may be used again; `pushed` is 1 for tokens that the keeper's push is added to, else 0."""
 
     still: Bias
-    pushed: npt.NDArray[np.float32] | None
+    pushed: Floats | None
 
     @classmethod
     def of(cls, found: dict[int, float], pushed: Iterable[int]) -> _Part:
@@ -51,10 +53,10 @@ class _Part:
         which = np.isin(still.ids, list(pushed)) & (still.values > LONGER)
         return cls(still, which.astype(np.float32) if which.any() else None)
 
-    def at(self, push: float) -> Bias:
-        if self.pushed is None:
-            return self.still
-        return Bias(self.still.ids, self.still.values + self.pushed * np.float32(push))
+    def at(self, push: float, dense: Floats | None = None) -> Bias:
+        if self.pushed is not None:
+            return Bias(self.still.ids, self.still.values + self.pushed * np.float32(push), dense)
+        return self.still if dense is None else Bias(self.still.ids, self.still.values, dense)
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,7 @@ class StoryGuide:
         state = self._keeper.state(push)
         held = self._held(share)
         part = self._part((state, held), lambda: self._text_bias(state, held))
-        bias = part.at(push)
-        if self._level:
-            bias = replace(bias, dense=self._level.dense)
+        bias = part.at(push, self._level.dense if self._level else None)
         if held or not self._at_end or share <= WIND_DOWN:
             return bias
         ending = WIND_DOWN_BIAS * (share - WIND_DOWN) / (1 - WIND_DOWN)

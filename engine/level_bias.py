@@ -50,9 +50,6 @@ class _Node:
             node = node.children.setdefault(token, _Node())
             node.low = min(node.low, level)
 
-    def next(self, token: int) -> _Node | None:
-        return self.children.get(token) if self.children else None
-
     def within(self, level: int) -> list[int]:
         """Return the tokens that lead on to a word of this level or below."""
         return [token for token, child in (self.children or {}).items() if child.low <= level]
@@ -69,7 +66,7 @@ class Grading:
             self.root.insert(ids, level)
         pieces = [vocabulary.piece(token) for token in range(self.size)]
         self.starts = frozenset(token for token, piece in enumerate(pieces) if _START.fullmatch(piece))
-        self.inside = np.array([bool(_INSIDE.fullmatch(piece)) for piece in pieces])
+        self.inside = frozenset(token for token, piece in enumerate(pieces) if _INSIDE.fullmatch(piece))
         self._between: dict[int, Floats] = {}
 
     def between(self, level: int) -> Floats:
@@ -125,7 +122,7 @@ class LevelPlan:
         between = grading.between(number).copy()
         between[exempt.within(number)] = 0.0
         within = between.copy()
-        within[grading.inside] = -STRENGTH
+        within[list(grading.inside)] = -STRENGTH
         return cls(grading, number, exempt, between, within)
 
     def after(self, nodes: tuple[_Node, ...]) -> Floats:
@@ -161,12 +158,13 @@ class LevelKeeper:
 
     def observe(self, token: int) -> None:
         """Take note of the token drawn."""
-        grading, level = self._plan.grading, self._plan.level
-        if token in grading.starts:
-            before: tuple[_Node, ...] = (grading.root, self._plan.exempt)
-        elif self._nodes and grading.inside[token]:
+        plan = self._plan
+        if token in plan.grading.starts:
+            before: tuple[_Node, ...] = (plan.grading.root, plan.exempt)
+        elif self._nodes and token in plan.grading.inside:
             before = self._nodes
         else:
-            before = ()
-        reached = (node.next(token) for node in before)
-        self._nodes = tuple(node for node in reached if node is not None and node.low <= level)
+            self._nodes = ()
+            return
+        reached = [node.children[token] for node in before if node.children and token in node.children]
+        self._nodes = tuple([node for node in reached if node.low <= plan.level])

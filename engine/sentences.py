@@ -24,6 +24,8 @@ def last_sentence_end(text: str) -> int:
 
 def ends_properly(text: str) -> bool:
     """Whether `text` stops at the end of a sentence. Looks at its last characters only."""
+    if text[-1:].isalpha():
+        return False
     text = text.rstrip()
     # A match is made of these signs alone, so none that reaches the end starts before them.
     start = len(text.rstrip(_SIGNS))
