@@ -51,7 +51,6 @@ def load_onnx(
             bits_per_byte_8bit=round(rounded, 4),
         )
         return plain
-    _log.info("8-bit weights", model=directory.name, bits_per_byte=round(exact, 4), worse=f"{worse:.2%}")
     return small
 
 
