@@ -85,7 +85,7 @@ class Scheduler(Lane):
             if work is None:
                 return
             most = self._most(work)
-            if most > 0:
+            if most > 0 and not work.started:
                 self._share_out(work)
             free = self._max_rows - self.running_rows
             if not free:

@@ -84,6 +84,20 @@ class TestJobs:
         assert [row.index for row in log.results] == list(range(11))
         assert backend.most_rows <= 4
 
+    def test_rows_that_join_apart_go_on_from_their_own_prompt(self, backend: ScriptedBackend) -> None:
+        scheduler = Scheduler(max_rows=4, max_waiting=4)
+        (several, several_log), (single, single_log) = (
+            make_job(backend, 3, 50, rows=3),
+            make_job(backend, 3, 60),
+        )
+        # The first two rows of the one, then the other's, then its third: all in one step.
+        scheduler.submit(several)
+        scheduler.submit(single)
+        while scheduler.jobs:
+            scheduler.run_once()
+        assert [row.tokens for row in several_log.results] == [[50, 50, 50, END]] * 3
+        assert single_log.results[0].tokens == [60, 60, 60, END]
+
     def test_two_backends_share_the_thread(self, scheduler: Scheduler, backend: ScriptedBackend) -> None:
         other = ScriptedBackend(script)
         jobs = [make_job(backend, 5, 60), make_job(other, 5, 70)]
