@@ -13,7 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from engine.content import ContentFilter
-from engine.errors import EngineError, UnsuitableStory
+from engine.errors import EngineError, InternalError, UnsuitableStory
 from engine.jobs import Drawn, Failed, Finished, Job, JobEvent, Narrowed, Queued, Started
 from engine.lane import Lane
 from engine.lexicon import level_report
@@ -80,6 +80,15 @@ async def job_events(
                     return
     finally:
         lane.cancel(job)
+
+
+async def finished(lane: Lane, job_for: Callable[[Sink], Job]) -> Finished:
+    """Have a job done and return its end. Raises EngineError."""
+    async with aclosing(job_events(lane, job_for, follow_up=False)) as events:
+        async for event in events:
+            if isinstance(event, Finished):
+                return event
+    raise InternalError("The decoder gave no answer.")
 
 
 @dataclass

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 
 from engine.errors import EngineError, EngineUnavailable, InvalidRequest
 from engine.http import errors
+from engine.http.completions import add_completions
 from engine.http.guard import Guard
 from engine.http.leaving import ClientLeft, unless_left
 from engine.http.models import add_models
@@ -86,6 +87,7 @@ def create_app(service: StoryService, *, token: str | None = None) -> FastAPI:
     _add_plain(app, service, metrics, locked)
     _add_lookups(app, service, metrics, locked)
     add_models(app, service, locked)
+    add_completions(app, service, metrics, locked)
     return app
 
 

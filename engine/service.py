@@ -13,8 +13,10 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 import structlog
 
-from engine.authoring import Author, Sink, job_events
+from engine.authoring import Author, finished
 from engine.backends.openai_completions import connect, connection_of
+from engine.completing import CompletionRun, prepare_completion
+from engine.completions import CompletionRequest
 from engine.config import EngineSettings
 from engine.content import ContentFilter
 from engine.errors import (
@@ -25,7 +27,6 @@ from engine.errors import (
     ShuttingDown,
     UnsuitableWords,
 )
-from engine.jobs import Finished, Job
 from engine.lane import Lane
 from engine.lexicon import lookup
 from engine.loading import LoadedModel, load
@@ -138,6 +139,16 @@ class StoryService:
             seed=plain.seed,
             tokens=len(rows[0].tokens),
         )
+
+    @asynccontextmanager
+    async def complete(self, request: CompletionRequest) -> AsyncIterator[CompletionRun]:
+        """Give a plain continuation under way; leaving the block stops it. Raises EngineError."""
+        self._check_open()
+        deadline = time.monotonic() + self._settings.deadline_seconds
+        async with self._lent(request.model, deadline) as model:
+            ready = await asyncio.to_thread(prepare_completion, request, model)
+            async with aclosing(ready.events(self._lane(model, 1), deadline)) as events:
+                yield CompletionRun(model.card.name, model.card.version, events)
 
     async def activate(self, name: str, version: str | None = None) -> Activation:
         """Put a model to use in place of the active one; see `Swapper.activate`."""
@@ -256,12 +267,3 @@ async def try_out(model: LoadedModel) -> None:
         await asyncio.to_thread(lane.drain, 0)
     if len(rows) < TRIAL_ROWS:
         raise InternalError("Its numbers went wrong.")
-
-
-async def finished(lane: Lane, job_for: Callable[[Sink], Job]) -> Finished:
-    """Have a job done and return its end. Raises EngineError."""
-    async with aclosing(job_events(lane, job_for, follow_up=False)) as events:
-        async for event in events:
-            if isinstance(event, Finished):
-                return event
-    raise InternalError("The decoder gave no answer.")

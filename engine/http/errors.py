@@ -33,6 +33,8 @@ STATUS: dict[ErrorCode, int] = {
     ErrorCode.UNAUTHORISED: 401,
     ErrorCode.INTERNAL: 500,
 }
+OPENAI_PATHS = frozenset({"/v1/completions"})
+"""Where errors have OpenAI's shape, and a request that is not valid is 400."""
 MAX_COMPLAINTS = 3
 MAX_FIELD_CHARS = 60
 
@@ -45,48 +47,77 @@ class ErrorBody(Wire):
     retry_after: float | None = None
 
 
+class OpenAIFault(Wire):
+    """What is wrong, in the words of OpenAI's API; `code` is ours."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: ErrorCode
+
+
+class OpenAIError(Wire):
+    """An error in the shape that OpenAI's clients read."""
+
+    error: OpenAIFault
+
+
+def openai_body(error: ErrorEvent | EngineError) -> OpenAIError:
+    """Return the error in OpenAI's shape."""
+    kind = "server_error" if STATUS[error.code] >= 500 else "invalid_request_error"
+    return OpenAIError(error=OpenAIFault(message=error.message, type=kind, code=error.code))
+
+
 def error_response(
-    error: ErrorEvent | EngineError, *, status: int | None = None, headers: Mapping[str, str] | None = None
+    error: ErrorEvent | EngineError,
+    *,
+    path: str = "",
+    status: int | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """Return the error as a response; `status` only where it is not the one of the code."""
-    body = ErrorBody(code=error.code, message=error.message, retry_after=error.retry_after)
+    """Return the error as a response to a request of `path`; `status` only where it is not the code's."""
+    body: Wire = ErrorBody(code=error.code, message=error.message, retry_after=error.retry_after)
+    status = status or STATUS[error.code]
+    if path in OPENAI_PATHS:
+        body, status = openai_body(error), 400 if status == 422 else status
     extra = dict(headers or {})
     if error.retry_after is not None:
         extra["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     if error.code is ErrorCode.UNAUTHORISED:
         extra["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(body.model_dump(mode="json"), status or STATUS[error.code], extra)
+    return JSONResponse(body.model_dump(mode="json"), status, extra)
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def documented(*statuses: int, model: type[Wire] = ErrorBody) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI entries of these error statuses."""
     retry = {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
     return {
-        status: {"model": ErrorBody} | ({"headers": retry} if status in (429, 503) else {})
-        for status in statuses
+        status: {"model": model} | ({"headers": retry} if status in (429, 503) else {}) for status in statuses
     }
 
 
 def install(app: FastAPI) -> None:
     """Let every error of `app` leave in the one shape."""
 
-    async def on_engine_error(_: Request, error: Exception) -> JSONResponse:
+    async def on_engine_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, EngineError)
-        return error_response(error)
+        return error_response(error, path=request.url.path)
 
-    async def on_invalid(_: Request, error: Exception) -> JSONResponse:
+    async def on_invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        return error_response(ErrorEvent(code=ErrorCode.INVALID_REQUEST, message=complaint(error.errors())))
+        event = ErrorEvent(code=ErrorCode.INVALID_REQUEST, message=complaint(error.errors()))
+        return error_response(event, path=request.url.path)
 
-    async def on_http_error(_: Request, error: Exception) -> JSONResponse:
+    async def on_http_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
+        path = request.url.path
         if error.status_code == 400:  # FastAPI's word for bytes that no JSON parser takes
-            return error_response(InvalidRequest("body: must be JSON"))
+            return error_response(InvalidRequest("body: must be JSON"), path=path)
         event = ErrorEvent(code=ErrorCode.INVALID_REQUEST, message=str(error.detail))
-        return error_response(event, status=error.status_code, headers=error.headers)
+        return error_response(event, path=path, status=error.status_code, headers=error.headers)
 
-    async def on_fault(_: Request, __: Exception) -> JSONResponse:
-        return error_response(InternalError("Something went wrong in the engine."))
+    async def on_fault(request: Request, __: Exception) -> JSONResponse:
+        return error_response(InternalError("Something went wrong in the engine."), path=request.url.path)
 
     app.add_exception_handler(EngineError, on_engine_error)
     app.add_exception_handler(RequestValidationError, on_invalid)

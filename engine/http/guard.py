@@ -33,11 +33,15 @@ class Guard:
             return
         headers = dict(scope["headers"])
         if not self._permitted(scope["path"], headers.get(b"authorization", b"")):
-            refusal = error_response(Unauthorised("A token is needed: Authorization: Bearer …"))
+            refusal = error_response(
+                Unauthorised("A token is needed: Authorization: Bearer …"), path=scope["path"]
+            )
             await refusal(scope, receive, send)
             return
         if scope["method"] != "GET" and _foreign(headers):
-            refusal = error_response(Unauthorised("Pages of other sites may not ask for that."), status=403)
+            refusal = error_response(
+                Unauthorised("Pages of other sites may not ask for that."), path=scope["path"], status=403
+            )
             await refusal(scope, receive, send)
             return
         if scope["method"] not in ("POST", "PUT", "PATCH"):
@@ -48,7 +52,7 @@ class Guard:
             too_large = ErrorEvent(
                 code=ErrorCode.INVALID_REQUEST, message=f"body: at most {BODY_LIMIT_BYTES} bytes"
             )
-            await error_response(too_large, status=413)(scope, receive, send)
+            await error_response(too_large, path=scope["path"], status=413)(scope, receive, send)
             return
         replay = _replayed(body, receive)
         del body  # or a waiting request would hold it twice

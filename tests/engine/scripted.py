@@ -8,8 +8,11 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 
+from engine.completing import Completed, CompletionRun, Piece
+from engine.completions import Choice, CompletionRequest
 from engine.errors import EngineError, InvalidRequest, ModelUnknown, ShuttingDown
 from engine.schema import (
     Activation,
@@ -106,6 +109,28 @@ class ScriptedService:
                 name=MODEL, family=MODEL, version="1", parameters=0, active=True, loaded=True, context=512
             )
         ]
+
+    @asynccontextmanager
+    async def complete(self, request: CompletionRequest) -> AsyncIterator[CompletionRun]:
+        if self.stopping:
+            raise ShuttingDown("The engine stops.", 5)
+        if request.model not in (None, MODEL):
+            raise ModelUnknown("There is no such model.")
+        self.running += 1
+        try:
+            async with aclosing(self._completion(request)) as events:
+                yield CompletionRun(MODEL, "1", events)
+        finally:
+            self.running -= 1
+
+    async def _completion(self, request: CompletionRequest) -> AsyncGenerator[Piece | Completed, None]:
+        for number in range(request.budget):
+            await asyncio.sleep(self.delay)
+            for index in range(request.choices if request.stream else 0):
+                yield Piece(index, f"{number} ")
+        text = "".join(f"{number} " for number in range(request.budget))
+        choices = [Choice(text=text, index=i, finish_reason="length") for i in range(request.choices)]
+        yield Completed(choices, 1, request.budget * request.choices)
 
     async def activate(self, name: str, version: str | None = None) -> Activation:
         if self.stopping:
