@@ -75,10 +75,10 @@ class RowSettings:
 
 @dataclass(frozen=True)
 class TokenMarks:
-    """Ids that matter to the loop breaker: those that end a run, and those that stand inside a word."""
+    """Ids that matter to the loop breaker: those that end a run, and those that are never made dearer."""
 
     breakers: frozenset[int] = frozenset()
-    inside: frozenset[int] = frozenset()
+    free: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,8 @@ class NGrams:
 class Loops:
     """DRY: a token that would go on with a run of tokens said before costs multiplier · base^(run - allowed).
 
-    A run does not reach over a breaker, and a token inside a word is never made dearer: half a word said
-    before must be finished. `context` and breakers come with the row's plan.
+    A run does not reach over a breaker. What only ends a word or a sentence is never made dearer: half a word
+    said before must be finished. `context` and marks come with the row's plan.
     """
 
     def __init__(self, plan: RowPlan) -> None:
@@ -83,7 +83,7 @@ class Loops:
         cost: dict[int, float] = {}
         for place, run in self._runs.items():
             token = self._history[place + 1]
-            if run < self._allowed or token in self._marks.breakers or token in self._marks.inside:
+            if run < self._allowed or token in self._marks.free or token in self._marks.breakers:
                 continue
             more = self._multiplier * self._base ** min(run - self._allowed, LONGEST)
             cost[token] = max(cost.get(token, 0.0), min(MAX_PENALTY, more))

@@ -15,7 +15,8 @@ from typing import Any
 from engine.jobs import TokenMarks
 
 _METASPACE = "▁"
-_BREAKS = re.compile(rb"[.!?\n\"]|\xe2\x80[\x9c\x9d\xa6]")
+_BREAKS = re.compile(rb"[\n\"]|\xe2\x80[\x9c\x9d]")
+_BEGINS = re.compile(rb" [A-Za-z\x80-\xff]")
 
 
 class Vocabulary:
@@ -26,9 +27,12 @@ class Vocabulary:
         self._strings = tuple(_whole(piece) for piece in self._pieces)
         self.letters = tuple(token for token, piece in enumerate(self._pieces) if piece[:1].isalpha())
         """Ids that go on with the word before them: their first byte is an ASCII letter."""
-        breakers = (token for token, piece in enumerate(self._pieces) if _BREAKS.search(piece))
-        self.marks = TokenMarks(frozenset(breakers), frozenset(self.letters))
-        """What ends a run of repeated tokens (sentence ends, quotes, new lines), what stands in a word."""
+        each = tuple(enumerate(self._pieces))
+        self.marks = TokenMarks(
+            breakers=frozenset(token for token, piece in each if _BREAKS.search(piece)),
+            free=frozenset(token for token, piece in each if not _BEGINS.match(piece)),
+        )
+        """For the loop breaker: quotes and new lines end a run; only what begins a word is made dearer."""
 
     @classmethod
     def from_directory(cls, directory: Path) -> Vocabulary:
