@@ -22,8 +22,8 @@ PROMPT_TOKENS_PER_STEP = 256
 # Drafts are compared as long as all of them are written in so many seconds. Of the second half each job has
 # its part only, so that in company those who come next find room, and more stories are streamed.
 WHOLE_SECONDS = 1.0
-# Share of a job's longest text that is usually written.
-EXPECTED = 0.75
+# Share of its tokens that a job's longest draft takes, before any was seen; then it is learned.
+EXPECTED = 0.5
 # Numbers of drafts that a job can get.
 DRAFTS = (32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
 # Shares of the rows that a second job of one person, or of one group, leaves to others.
@@ -44,6 +44,7 @@ class Scheduler(Lane):
         self._batches: dict[int, Batch] = {}
         self._paces: WeakKeyDictionary[StepBackend, Pace] = WeakKeyDictionary()
         self._begun: list[Work] = []
+        self._expected = EXPECTED
 
     @property
     def running_rows(self) -> int:
@@ -53,6 +54,10 @@ class Scheduler(Lane):
     def _release(self) -> None:
         for batch in self._batches.values():
             batch.reap()
+        for work in self._begun:
+            if work.ended and work.results:
+                needed = max(len(row.tokens) for row in work.results) / work.job.max_new_tokens
+                self._expected += 0.1 * (needed - self._expected)
         self._begun = [work for work in self._begun if not work.over]
 
     def _turn(self) -> bool:
@@ -142,14 +147,14 @@ class Scheduler(Lane):
         sharing = len(self._waiting) + sum(map(_flexible, running))
         seconds = WHOLE_SECONDS * (0.5 + 0.5 / (len(running) + len(self._waiting)))
         pace = self._pace(cast(StepBackend, work.job.backend))
-        fit = min(self._max_rows, pace.rows_within(seconds / (EXPECTED * work.job.max_new_tokens)))
+        fit = min(self._max_rows, pace.rows_within(seconds / (self._expected * work.job.max_new_tokens)))
         return next((rows for rows in DRAFTS if rows <= (fit - held) / sharing), 1)
 
     def _share_out(self, work: Work) -> None:
         """Take from running jobs the rows that are above everybody's share."""
         share = self._share(work)
         for other in self._begun:
-            if _flexible(other) and not other.over and (other.rows or 0) > share:
+            if _flexible(other) and not other.over and other.running > share:
                 self._batches[id(other.job.backend)].narrow(other, share)
 
     def _pace(self, backend: StepBackend) -> Pace:

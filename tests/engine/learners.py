@@ -146,7 +146,7 @@ def _job(backend: TimedBackend, learner: Learner) -> Job:
         plan=lambda index: RowPlan(SURE, 0, index),
         sink=learner,
         end_ids=frozenset({END}),
-        max_new_tokens=140,
+        max_new_tokens=200,
         deadline=learner.clock.now + 60,
         rows=learner.rows,
         person=f"{id(learner)}",
