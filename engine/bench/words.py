@@ -18,10 +18,10 @@ import typer
 
 from engine.bench.coverage import CANDIDATES, Tell, Tellers, Told, kept, make_requests, tell_all
 from engine.config import EngineSettings
-from engine.lexicon import match
+from engine.lexicon import level_report, match
 from engine.loading import LoadedModel, load
 from engine.registry import read_card
-from engine.schema import StoryRequest
+from engine.schema import Decoding, StoryRequest
 from engine.scoring import repeated_share
 
 MOST_WORDS = 5
@@ -38,11 +38,15 @@ def words(
     seed: Annotated[int, typer.Option(help="Which requests.")] = 51,
     n: Annotated[int, typer.Option("--n", min=2, max=32, help="Drafts to choose the best of.")] = CANDIDATES,
     judge: Annotated[Path | None, typer.Option(help="Directory of the model that reads the stories.")] = None,
+    dry: Annotated[float | None, typer.Option(min=0, max=5, help="Another dry_multiplier; 0 = off.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     model: Annotated[str | None, typer.Option(help="Model to ask; the default without.")] = None,
 ) -> None:
     """Measure words kept, fluency, repetition and time: raw, with bias, with the end held back, best of n."""
-    figures = asyncio.run(measure(make_requests(requests, seed, MOST_WORDS), seed, n, judge, model))
+    asked = make_requests(requests, seed, MOST_WORDS)
+    if dry is not None:
+        asked = [one.model_copy(update={"decoding": Decoding(dry_multiplier=dry)}) for one in asked]
+    figures = asyncio.run(measure(asked, seed, n, judge, model))
     typer.echo(jsonlib.dumps(figures) if json else table(figures))
 
 
@@ -106,10 +110,16 @@ def _figures(requests: Sequence[StoryRequest], told: Sequence[Told], judge: Judg
     stories = [story.text for story in told if story.text]
     bits = [judge.bits(text) for text in stories] if judge else []
     last = [place for request, story in zip(requests, told, strict=True) if (place := _last(request, story))]
+    above = [
+        level_report(story.text, request.level).share_above
+        for request, story in zip(requests, told, strict=True)
+        if request.level and story.text
+    ]
     return kept(requests, told) | {
         "bits_per_byte": sum(cost for cost, _ in bits) / sum(size for _, size in bits) if bits else None,
         "repeated": fmean(repeated_share(text) > 0 for text in stories) if stories else None,
         "last_word": fmean(last) if last else None,
+        "above_level": fmean(above) if above else None,
     }
 
 
@@ -125,7 +135,7 @@ def table(figures: dict[str, Any]) -> str:
     """Return the figures as a Markdown table."""
     counts = list(figures["rows"][0]["by_words"])
     heads = ["", "all words kept", *(f"{count} words" for count in counts)]
-    heads += ["bits per byte", "rept-4", "last word at", "seconds"]
+    heads += ["bits per byte", "rept-4", "last word at", "above level", "seconds"]
     lines = [
         f"{figures['model']}, read by {figures['judge'] or 'no other model'}; "
         f"{figures['requests']} requests, seed {figures['seed']}",
@@ -137,7 +147,8 @@ def table(figures: dict[str, Any]) -> str:
         shares = [row["share"], *(row["by_words"][count] for count in counts)]
         cells = [WAYS[row["way"]].format(n=figures["n"]), *(f"{share:.1%}" for share in shares)]
         cells.append("-" if row["bits_per_byte"] is None else f"{row['bits_per_byte']:.3f}")
-        cells += ["-" if row[name] is None else f"{row[name]:.1%}" for name in ("repeated", "last_word")]
+        shown = [row[name] for name in ("repeated", "last_word", "above_level")]
+        cells += ["-" if share is None else f"{share:.1%}" for share in shown]
         lines.append(f"| {' | '.join(cells)} | {row['seconds']:.0f} |")
     lines += ["", f"missed by the best: {', '.join(figures['rows'][-1]['missed']) or 'none'}"]
     return "\n".join(lines)
