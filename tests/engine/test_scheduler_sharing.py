@@ -29,9 +29,27 @@ class Undecided(ScriptedBackend):
 
 
 def drafts(backend: ScriptedBackend, rows: int | None, seed: int = 1, **given: Any) -> tuple[Job, EventLog]:
-    """Return a job of drafts of up to LENGTH random tokens."""
+    """Return a job of drafts of LENGTH random tokens."""
     plan: Callable[[int], RowPlan] = lambda index: RowPlan(RowSettings(), seed, index)  # noqa: E731
-    return make_job(backend, rows=rows, plan=plan, max_new_tokens=LENGTH, **given)
+    return make_job(backend, rows=rows, plan=plan, max_new_tokens=LENGTH, end_ids=frozenset(), **given)
+
+
+class OneToken:
+    """A guide that ends its row with the first token."""
+
+    def bias(self) -> None:
+        return None
+
+    def observe(self, token: int) -> bool:
+        return True
+
+    def fork(self) -> OneToken:
+        return self
+
+
+def greedy(index: int, *, short: bool) -> RowPlan:
+    """Return the plan of a row that follows the script, or ends at once."""
+    return RowPlan(RowSettings(temperature=0.0), 0, index, OneToken() if short else None)
 
 
 def run(scheduler: Scheduler) -> None:
@@ -74,7 +92,7 @@ class TestWaitingTimes:
 
 
 class TestNarrowing:
-    @pytest.mark.parametrize("steps", [1, 7, 15])
+    @pytest.mark.parametrize("steps", [1, 7, 25])
     @pytest.mark.parametrize("others", [1, 3, 31])
     def test_a_job_gives_up_drafts_for_those_who_come_later(self, steps: int, others: int) -> None:
         scheduler, backend = Scheduler(max_rows=48, max_waiting=64), Undecided(script)
@@ -129,6 +147,16 @@ class TestNarrowing:
         assert isinstance(log.events[-1], Finished)
         assert log.drawn == log.results[0].tokens == [50]
         run(scheduler)
+
+    def test_a_job_whose_other_drafts_have_ended_keeps_them(self) -> None:
+        scheduler, backend = Scheduler(max_rows=8, max_waiting=9), ScriptedBackend(script)
+        job, log = make_job(backend, 9, rows=None, plan=lambda index: greedy(index, short=index % 2 == 1))
+        scheduler.submit(job)
+        scheduler.run_once()
+        assert scheduler.running_rows == 4
+        scheduler.submit(make_job(backend, 9, rows=None)[0])
+        run(scheduler)
+        assert len(log.results) == 8
 
     def test_drafts_that_were_asked_for_are_kept(self) -> None:
         scheduler, backend = Scheduler(max_rows=8, max_waiting=9), ScriptedBackend(script)
