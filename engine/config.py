@@ -60,7 +60,7 @@ class EngineSettings(BaseSettings):
             if others.data.get("backend") == "openai":
                 raise ValueError("the backend openai needs it (http://host:port)")
             return None
-        if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", url):
+        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", url):
             raise ValueError("must be like http://host:port")
         return url
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from typing import Protocol, cast
 
@@ -29,10 +30,10 @@ class RemoteBackend(Protocol):
 
 
 class RemoteLane(Lane):
-    """The thread of all remote backends: up to `max_jobs` jobs of up to `max_drafts` drafts each."""
+    """The thread of all remote backends: up to `max_jobs()` jobs of up to `max_drafts` drafts each."""
 
     def __init__(
-        self, *, max_jobs: int, max_drafts: int, max_waiting: int, name: str = "remote texts"
+        self, *, max_jobs: Callable[[], int], max_drafts: int, max_waiting: int, name: str = "remote texts"
     ) -> None:
         super().__init__(max_waiting=max_waiting, name=name)
         self._max_jobs, self._max_drafts = max_jobs, max_drafts
@@ -76,7 +77,7 @@ class RemoteLane(Lane):
         return True
 
     def _has_room(self) -> bool:
-        return bool(self._waiting) and len(self._running) < self._max_jobs
+        return bool(self._waiting) and len(self._running) < self._max_jobs()
 
     def _has_news(self) -> bool:
         return bool(self._finished or self._over or self._stopped or self._paused or self._has_room())
@@ -84,7 +85,9 @@ class RemoteLane(Lane):
     def _begin(self, work: Work) -> None:
         job = work.job
         # A seed fixes the number; else others who write leave less for each.
-        share = self._max_drafts if len(self._running) * 2 < self._max_jobs else max(1, self._max_drafts // 2)
+        share = (
+            self._max_drafts if len(self._running) * 2 < self._max_jobs() else max(1, self._max_drafts // 2)
+        )
         work.rows = min(work.rows or share, self._max_drafts)
         work.began = time.monotonic()
         work.emit(Started(work.rows))

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 import structlog
 
 from engine.authoring import Author, finished
-from engine.backends.openai_completions import connect, connection_of
+from engine.backends.openai_completions import connect, connection_of, jobs_at_once
 from engine.completing import CompletionRun, prepare_completion
 from engine.completions import CompletionRequest
 from engine.config import EngineSettings
@@ -68,11 +68,12 @@ class StoryService:
     ) -> None:
         self._settings = settings
         self._models = Swapper(registry or Registry(settings), loader or self._load, try_out)
-        self._connection = connection_of(settings) if settings.backend == "openai" else None
+        connection = connection_of(settings) if settings.backend == "openai" else None
+        self._connection = connection
         self._scheduler: Lane = Scheduler(max_rows=settings.max_rows, max_waiting=settings.max_waiting)
-        if self._connection is not None:
+        if connection is not None:
             self._scheduler = RemoteLane(
-                max_jobs=settings.max_rows,
+                max_jobs=lambda: jobs_at_once(connection, settings.backend_drafts),
                 max_drafts=settings.backend_drafts,
                 max_waiting=settings.max_waiting,
             )

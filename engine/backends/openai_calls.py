@@ -33,8 +33,10 @@ MAX_REFUSAL_BYTES = 100_000
 OPTIONAL = (
     *("logit_bias", "n", "seed", "logprobs", "stop", "stop_token_ids", "return_token_ids"),
     *("skip_special_tokens", "top_k", "min_p", "repetition_penalty", "repeat_penalty", "top_p"),
+    *("dry_multiplier", "dry_base", "dry_allowed_length"),
 )
 _WANTS_TEXT = re.compile(r"\bprompt\b.*\b(string|str|text)\b|\b(string|str)\b.*\bprompt\b", re.IGNORECASE)
+_NO_MODEL = re.compile(r"model.*(not exist|not found|unknown)|unknown model|pinned to", re.IGNORECASE)
 
 # Among the fields that a server does without: its answers come without ids.
 _IDS = "ids"
@@ -58,7 +60,12 @@ class _Busy(Exception):
 
 
 class _Refused(Exception):
-    """The server won't have the request as it stands; the text is what it says."""
+    """The server won't have the request as it stands; `said` may repeat what a person typed."""
+
+    def __init__(self, status: int, said: str) -> None:
+        self.said = said
+        self.unknown_model = status == 404 or _NO_MODEL.search(said) is not None
+        super().__init__(f"status {status}")
 
 
 class Caller:
@@ -98,7 +105,7 @@ class Caller:
                     raise Overloaded("The completion server has too much to do.", busy.seconds) from busy
                 await asyncio.sleep(busy.seconds)
             except _Refused as refused:
-                raise self._final(f"The completion server refuses the request: {refused}") from refused
+                raise self._final(_sentence(refused, identity)) from refused
             except _Fleeting as fault:
                 _log.warning("a call to the completion server failed", why=str(fault), last=failed)
                 if failed:
@@ -138,10 +145,10 @@ class Caller:
             try:
                 return await self._once(body, leg, watch)
             except _Refused as refused:
-                if as_ids and _WANTS_TEXT.search(str(refused)):
+                if as_ids and _WANTS_TEXT.search(refused.said):
                     self._wants_text.add(identity)
                     continue
-                named = [name for name in OPTIONAL if name in body and _names(str(refused), name)]
+                named = [name for name in OPTIONAL if name in body and _names(refused.said, name)]
                 if not named:
                     raise
                 self.say_once("the completion server does without", fields=", ".join(named))
@@ -180,15 +187,14 @@ class Caller:
         wait = response.headers.get("retry-after")
         if status == 429 or (status == 503 and wait is not None):
             raise _Busy(_seconds(wait))
+        if status >= 500:
+            raise _Fleeting(f"failed with status {status}")
         content = b""
         async for part in response.aiter_bytes():
             content += part
             if len(content) > MAX_REFUSAL_BYTES:
                 break
-        said = refusal_of(status, content.decode("utf-8", errors="replace"))
-        if status >= 500:
-            raise _Fleeting(f"failed: {said}")
-        raise _Refused(said)
+        raise _Refused(status, refusal_of(content.decode("utf-8", errors="replace")))
 
     def _check_usage(self, leg: Leg, data: Any) -> None:
         usage = data.get("usage") if isinstance(data, Mapping) else None
@@ -225,6 +231,12 @@ def _parsed(text: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise Garbage("it is no JSON") from error
+
+
+def _sentence(refused: _Refused, identity: Identity) -> str:
+    if refused.unknown_model:
+        return f"The completion server has no model {identity.model}: choose another with --remote-model."
+    return f"The completion server refuses the request ({refused}); its own log says why."
 
 
 def _names(sentence: str, field: str) -> bool:

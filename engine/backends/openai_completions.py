@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 # How often a blocking caller is asked whether it still waits.
 ASK_SECONDS = 0.05
+# Drafts of a job end one after another, so that two jobs share a place well.
+JOBS_PER_PLACE = 2
+MIN_JOBS = 2
 
 
 class OpenAIBackend:
@@ -86,6 +89,11 @@ def connection_of(settings: EngineSettings) -> Connection:
         dialect=settings.backend_dialect,
         parallel=settings.backend_parallel,
     )
+
+
+def jobs_at_once(connection: Connection, drafts: int) -> int:
+    """Return how many jobs of so many drafts keep the server busy; more would only slow each other down."""
+    return max(MIN_JOBS, JOBS_PER_PLACE * connection.parallel // drafts)
 
 
 def connect(card: ModelCard, connection: Connection) -> LoadedModel:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
+import time
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
@@ -24,6 +25,8 @@ CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 30.0
 LOOK_SECONDS = 2.0
 CLOSE_SECONDS = 5.0
+# Many calls that find the server away ask once.
+FRESH_SECONDS = 0.5
 
 T = TypeVar("T")
 
@@ -50,8 +53,19 @@ class Connection:
         self.refusal: str | None = None
         """What the server said against our calls, until one goes through."""
         self._asleep: str | None = f"The completion server at {self.url} has not answered yet."
-        self._token, self._model, self._dialect, self._parallel = token, model, dialect, parallel
+        self._model, self._dialect, self._parallel = model, dialect, parallel
+        self.parallel = parallel or 1
+        """Calls at a time, once the server is known."""
         self._identity: Identity | None = None
+        self._looked_at = 0.0
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS, pool=None)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=32)
+        self._places = asyncio.Semaphore(self.parallel)
+        self._looking = asyncio.Lock()
+        self._http = httpx.AsyncClient(
+            base_url=self.url, headers=headers, timeout=timeout, limits=limits, trust_env=False
+        )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="completion server", daemon=True)
         self._thread.start()
@@ -74,7 +88,10 @@ class Connection:
     async def identity(self) -> Identity:
         """Return who the server is, asking it when that isn't known. Raises EngineUnavailable."""
         if self._identity is None:
-            await self._look()
+            async with self._looking:
+                stale = time.monotonic() - self._looked_at > FRESH_SECONDS
+                if self._identity is None and stale:
+                    await self._look()
         if self._identity is None:
             raise EngineUnavailable(self._asleep or "", retry_after=LOOK_SECONDS)
         return self._identity
@@ -96,17 +113,10 @@ class Connection:
         self._loop.close()
 
     async def _live(self) -> None:
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS, pool=None)
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=32)
-        self._places = asyncio.Semaphore(1)
-        self._looking = asyncio.Lock()
-        self._http = httpx.AsyncClient(
-            base_url=self.url, headers=headers, timeout=timeout, limits=limits, trust_env=False
-        )
         try:
             while True:
-                await self._look()
+                async with self._looking:
+                    await self._look()
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
             await asyncio.shield(self._http.aclose())
@@ -117,22 +127,20 @@ class Connection:
 
     async def _look(self) -> None:
         """Ask whether the server is there; who it is after it was away."""
-        async with self._looking:
-            try:
-                if self._identity is None:
-                    found = await identify(self._http, dialect=self._dialect, model=self._model)
-                    self._places = asyncio.Semaphore(self._parallel or found.dialect.parallel)
-                    self._identity, self.refusal = found, None
-                    _log.info(
-                        "completion server found",
-                        url=self.url,
-                        kind=found.dialect.name,
-                        model=found.model,
-                    )
-                else:
-                    await look(self._http)
-                self._asleep = None
-            except Trouble as trouble:
-                if self._asleep != str(trouble):
-                    _log.warning("the completion server can't be used", why=str(trouble))
-                self._identity, self._asleep = None, str(trouble)
+        try:
+            if self._identity is None:
+                found = await identify(self._http, dialect=self._dialect, model=self._model)
+                self.parallel = self._parallel or found.dialect.parallel
+                self._places = asyncio.Semaphore(self.parallel)
+                self._identity, self.refusal = found, None
+                kind = found.dialect.name
+                _log.info("completion server found", url=self.url, kind=kind, model=found.model)
+            else:
+                await look(self._http)
+            self._asleep = None
+        except Trouble as trouble:
+            if self._asleep != str(trouble):
+                _log.warning("the completion server can't be used", why=str(trouble))
+            self._identity, self._asleep = None, str(trouble)
+        finally:
+            self._looked_at = time.monotonic()

@@ -45,7 +45,14 @@ VLLM = Dialect(
 LLAMACPP = Dialect(
     "llamacpp",
     ids_out=True,
-    settings={"top_k": "top_k", "min_p": "min_p", "repetition_penalty": "repeat_penalty"},
+    settings={
+        "top_k": "top_k",
+        "min_p": "min_p",
+        "repetition_penalty": "repeat_penalty",
+        "dry_multiplier": "dry_multiplier",
+        "dry_base": "dry_base",
+        "dry_allowed_length": "dry_allowed_length",
+    },
     parallel=4,
 )
 # One text at a time, and its seed is the whole process': calls side by side would take each other's numbers.
@@ -163,7 +170,7 @@ def add_chunk(choices: dict[int, Choice], data: Any, most: int) -> None:
     """Add one piece of an answer to its choices. Raises Garbage when it is none."""
     try:
         if data.get("error"):
-            raise Garbage(f"it says: {_sentence(data['error'])}")
+            raise Garbage("it reports an error")
         for each in data["choices"]:
             index = int(each.get("index", 0))
             if not 0 <= index < most:
@@ -188,17 +195,15 @@ def _grow(choice: Choice, each: Mapping[str, Any]) -> None:
         choice.logprobs = [*(choice.logprobs or ()), *(float(value or 0.0) for value in found)]
 
 
-def _sentence(error: Any) -> str:
-    text = error.get("message", "") if isinstance(error, Mapping) else error
-    return " ".join(str(text).split())[:200]
+def refusal_of(content: str) -> str:
+    """Return what a server says of a request that it refuses.
 
-
-def refusal_of(status: int, content: str) -> str:
-    """Return what a server says of a request that it refuses, in one line of at most 200 characters."""
+    It may repeat what a person typed, so it is for finding out what to leave out, not for logs or people.
+    """
     try:
         data = json.loads(content)
     except ValueError:
-        return " ".join(content.split())[:200] or f"status {status}"
+        return content
     if isinstance(data, Mapping):
-        return _sentence(data.get("error") or data.get("detail") or data.get("message") or data)
-    return _sentence(data)
+        data = data.get("error") or data.get("detail") or data
+    return str(data.get("message") or data) if isinstance(data, Mapping) else str(data)

@@ -75,7 +75,7 @@ class Completions:
         if fault.startswith("429"):
             return JSONResponse({}, 429, headers={"Retry-After": fault[4:]})
         if fault.isdigit():
-            return JSONResponse({"error": {"message": "something is wrong"}}, int(fault))
+            return JSONResponse({"error": {"message": "Zanzibar is wrong"}}, int(fault))
         if fault == "html":
             return HTMLResponse("<h1>It works!</h1>")
         if fault == "other":
@@ -112,6 +112,8 @@ class Completions:
         if body.get("return_token_ids"):
             choice["token_ids"] = [token]
             choice["logprobs"] = {"token_logprobs": [-1.0]}
+        if self.kind == "llamacpp" and body.get("logprobs"):
+            choice["logprobs"] = {"content": [{"id": token, "logprob": -1.0}]}
         return {"choices": [choice]}
 
     def _write(self, body: dict[str, Any], index: int) -> tuple[list[int], str]:
@@ -126,7 +128,8 @@ class Completions:
             out.append(token)
             if token == end or token in body.get("stop_token_ids", ()):
                 return out, "stop"
-            if token == story and STORY in body.get("stop", ()):
+            # llama.cpp looks for stops in the text, in which it hides control tokens.
+            if token == story and STORY in body.get("stop", ()) and self.kind != "llamacpp":
                 return out, "stop"
         return out, "length"
 

@@ -88,6 +88,7 @@ async def refused(client: httpx.AsyncClient, status: int, code: str, **request: 
 Pair = tuple[Completions, httpx.AsyncClient]
 
 
+@pytest.mark.parametrize("pair", [{}, {"kind": "llamacpp"}], indirect=True)
 async def test_words_are_kept_by_bias_and_the_rest_is_ours(pair: Pair) -> None:
     server, client = pair
     story = await told(client, words=WORDS, return_candidates=True)
@@ -154,6 +155,17 @@ async def test_a_fault_is_tried_again_once(pair: Pair) -> None:
         assert body["message"].startswith("The completion server")
         server.faults.clear()
     assert (await told(client)).text
+
+
+async def test_what_a_server_says_against_a_request_is_not_passed_on(pair: Pair) -> None:
+    server, client = pair
+    for fault, said in (("400", "refuses the request (status 400)"), ("404", "has no model tiny")):
+        server.calls.clear()
+        server.faults.append(fault)
+        body = await refused(client, 503, "unavailable", n_candidates=1)
+        assert said in body["message"]
+        assert "Zanzibar" not in body["message"], "it may be a word that a person typed"
+        assert len(server.calls) == 1
 
 
 async def test_a_busy_server_is_waited_for_as_it_asks(pair: Pair) -> None:

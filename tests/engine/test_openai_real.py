@@ -80,11 +80,12 @@ async def test_stories_of_a_real_server(engine: tuple[StoryService, httpx.AsyncC
     assert story.title
     assert not story.text.startswith(story.title)
     assert len(story.text.split()) > 12
-    again = await told(client, **asked, seed=3)
-    other = await told(client, **asked, seed=4)
-    assert (again.title, again.text) == (story.title, story.text) != (other.title, other.text)
+    one = {"words": ["dog"], "length": "short", "n_candidates": 1}
+    first, again, other = [await told(client, **one, seed=seed) for seed in (3, 3, 4)]
+    assert (again.title, again.text) == (first.title, first.text) != (other.title, other.text)
     plain = (await client.post("/v1/generate", json={"prompt": "The old man", "length": 8, "seed": 1})).json()
-    assert plain["text"].startswith("The old man") and plain["tokens"] == 8
+    assert plain["text"].startswith("The old man")
+    assert plain["tokens"] == 8
 
     leaving = asyncio.create_task(client.post("/v1/stories", json={"decoding": {"max_new_tokens": 400}}))
     await until(lambda: service.gauges()["running_rows"] == 2, 10)
