@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
-from engine.bench.engines.base import About, Task, Wave, Written
+from engine.bench.engines.base import About, NotInstalled, Setup, Task, Wave, Written
+from engine.bench.engines.child import Child, alone
+from engine.bench.engines.ctranslate import convert
 from engine.bench.engines.limits import Limits, Shape
 from engine.bench.engines.race import BATCHED, BY_LOAD, CT2_INT8, OURS, SEQUENTIAL, Course, Outcome
-from engine.bench.engines.report import BEGIN, END
+from engine.bench.engines.report import BEGIN, END, show
 from engine.bench.engines.rows import figures, percentile, table, targets
 from engine.bench.engines.served import Served
 from engine.cli import bench_app
-from engine.schema import StoryRequest
+from engine.schema import Decoding, StoryRequest
 from tests import tiny_model
 
 KEYS = (
@@ -57,7 +61,8 @@ def test_one_run_gives_every_figure(tmp_path: Path) -> None:
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
     picture, out = tmp_path / "page.png", tmp_path / "page.json"
     keep = ("--out", str(out), "--plot", str(picture), "--markdown", str(page))
-    status, output = bench("--quick", "--rounds", "1", "--json", *keep)
+    others = "sequential,batched,ct2-int8"
+    status, output = bench("--quick", "--rounds", "1", "--json", "--engines", others, *keep)
     assert status == 0, output
     report = json.loads(output)
     assert report == json.loads(out.read_text(encoding="utf-8"))
@@ -75,16 +80,28 @@ def test_one_run_gives_every_figure(tmp_path: Path) -> None:
     assert text.endswith("after\n")
     assert "old" not in text
     assert f"| {report['ratio_ct2_int8_8']:g} | ≥ 1 |" in text
+    console = Console(record=True, width=200, file=StringIO())
+    show(report | {"missing": {CT2_INT8: "pip install 'wordtale[bench]'"}}, console)
+    assert f"{CT2_INT8}: pip install 'wordtale[bench]'" in console.export_text()
 
 
-@pytest.mark.timeout(600)
-def test_an_engine_that_is_not_installed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_that_is_not_installed_is_said(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "ctranslate2.py").write_text("raise ImportError('not here')\n", encoding="utf-8")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    status, output = bench("--engines", "ct2-int8", "--requests", "1", "--rounds", "1", "--quick")
-    assert status == 0, output
-    assert "CTranslate2 int8: ctranslate2 is not installed: pip install 'wordtale[bench]'" in output
-    assert "not measured" in output
+    monkeypatch.syspath_prepend(str(tmp_path))
+    setup = Setup("storyteller", models / "storyteller", "cpu", 1, Decoding(), tmp_path)
+    said = r"^ctranslate2 is not installed: pip install 'wordtale\[bench\]'$"
+    with alone() as pool, pytest.raises(NotInstalled, match=said):
+        pool.submit(convert, setup.directory, tmp_path).result()
+    child = Child("ctranslate:Int8", setup)
+    try:
+        with pytest.raises(NotInstalled, match=said):
+            child.about()
+        with pytest.raises(NotInstalled, match=said):
+            child.write("write", [Task(StoryRequest(), (1,), 8)], 1.0)
+    finally:
+        child.close()
 
 
 @pytest.mark.parametrize(
