@@ -71,6 +71,7 @@ class OnnxBackend:
     def __init__(self, graph: Graph, context: int, threads: int) -> None:
         self.vocab_size = graph.vocabulary
         self.context = context
+        self.heads = graph.heads
         self._graph = graph
         self._session = session(graph, threads)
         self._room = min(context, ROOM_STEP)
@@ -79,14 +80,18 @@ class OnnxBackend:
         self._calls: dict[tuple[int, int], _Call] = {}
 
     def step(self, tokens: Ints, slots: Ints, positions: Ints, rows: Ints) -> Logits:
+        if len(rows) == len(tokens) and positions.min() > 0 and (slots[1:] == slots[:-1] + 1).all():
+            return self._decode(tokens, int(slots[0]), positions)
+        return self._mixed(tokens, slots, positions, rows)
+
+    def _mixed(self, tokens: Ints, slots: Ints, positions: Ints, rows: Ints) -> Logits:
+        """Take running tokens and prompts in any order, adjacent running slots together."""
         starts = np.flatnonzero(np.r_[True, slots[1:] != slots[:-1]])
         ends = np.r_[starts[1:], len(slots)]
         fresh = positions[starts] == 0
         running = starts[~fresh]
         if (ends[~fresh] - running != 1).any():
             raise ValueError("a running slot takes one token a step")
-        self._reserve(int(slots.max()) + 1, int(positions.max()) + 1)
-        np.maximum.at(self._held, slots, positions + 1)
         parts = [
             self._decode(tokens[at], int(slots[at[0]]), positions[at]) for at in _adjacent(running, slots)
         ]
@@ -96,13 +101,9 @@ class OnnxBackend:
             if len(wanted):
                 parts.append(self._prefill(tokens[start:end], int(slots[start]), wanted - start))
                 at.append(wanted)
-        logits = parts[0] if len(parts) == 1 else np.concatenate(parts)
         where = np.concatenate(at)
-        if not np.array_equal(where, rows):
-            order = np.argsort(where, kind="stable")
-            logits = logits[order[np.searchsorted(where[order], rows)]]
-        self._forget_broken(slots[rows], logits)
-        return logits
+        order = np.argsort(where)
+        return np.concatenate(parts)[order[np.searchsorted(where[order], rows)]]
 
     def copy(self, source: int, targets: Sequence[int], length: int) -> None:
         if not targets:
@@ -114,18 +115,23 @@ class OnnxBackend:
 
     def _decode(self, tokens: Ints, first: int, positions: Ints) -> Logits:
         """Take one token for each of the slots first … first+len-1, of which each holds its past."""
+        longest = int(positions.max()) + 1
+        self._reserve(first + len(tokens), longest)
+        self._held[first : first + len(tokens)] = positions + 1
         call = self._calls.get((first, len(tokens)))
         if call is None:
             call = self._calls[first, len(tokens)] = self._call(first, len(tokens), 1, 1)
         call.tokens[:, 0] = tokens
         call.positions[:, 0] = positions
         call.last_positions[:] = positions
-        call.longest[...] = positions.max() + 1
+        call.longest[...] = longest
         last: Logits = self._run(call)[:, 0]
         return last
 
     def _prefill(self, tokens: Ints, slot: int, picks: Ints) -> Logits:
         """Take a whole prompt in one slot; logits of the positions `picks`."""
+        self._reserve(slot + 1, len(tokens))
+        self._held[slot] = len(tokens)
         call = self._call(slot, 1, len(tokens), len(picks))
         call.tokens[0] = tokens
         call.positions[0] = np.arange(len(tokens))
@@ -162,10 +168,16 @@ class OnnxBackend:
                 _bind(call.binding.bind_output, f"{name}_{layer}", part)
         return call
 
-    def _buffer(self, slots: int) -> npt.NDArray[np.float32]:
+    def largest(self, slot: int) -> npt.NDArray[np.float32]:
+        """Return the largest magnitudes [layers, 2, kv_heads, head_dim] of the keys and values in a slot."""
+        held = self._cache[:, :, slot, :, : self._held[slot]]
+        found: npt.NDArray[np.float32] = np.abs(held).max(axis=3).astype(np.float32)
+        return found
+
+    def _buffer(self, slots: int) -> npt.NDArray[np.generic]:
         # Zeros take no memory before something is written, so that room costs nothing until it is used.
         shape = (self._graph.layers, 2, slots, self._graph.kv_heads, self._room, self._graph.head_dim)
-        return np.zeros(shape, dtype=np.float32)
+        return np.zeros(shape, dtype=np.int8 if self._graph.eight_bit_cache else np.float32)
 
     def _reserve(self, slots: int, length: int) -> None:
         """Make room for `slots` slots of `length` positions, keeping what is there."""
@@ -179,12 +191,6 @@ class OnnxBackend:
         for slot, held in enumerate(self._held):
             self._cache[:, :, slot, :, :held] = old[:, :, slot, :, :held]
         self._held = np.r_[self._held, np.zeros(slots - have, dtype=np.int64)]
-
-    def _forget_broken(self, slots: Ints, logits: Logits) -> None:
-        """Zero the slots whose logits are not numbers: a NaN left there could reach the slot's next row."""
-        broken = slots[~np.isfinite(logits.max(axis=1))]
-        if len(broken):
-            self._cache[:, :, broken] = 0
 
 
 def _bind(bind: Callable[..., None], name: str, array: npt.NDArray[Any]) -> None:

@@ -19,6 +19,8 @@ MICROSOFT = "com.microsoft"
 # Activations rounded to 8 bits by row and block: 40 times faster than float32 ones on AVX-512, and the only
 # level at which a row among others was bitwise the same as alone (measured).
 INT8_ACTIVATIONS = 4
+# Where GroupQueryAttention takes the steps of an 8-bit cache.
+CACHE_STEPS_AT = 12
 # Smaller constants stand in the graph itself, where ONNX Runtime may fold them.
 INLINE_BYTES = 4096
 TYPES = {
@@ -46,11 +48,14 @@ class Attention:
 class Nodes:
     """A graph being written. `quantised` linear layers have 8-bit weights.
 
-    `used` are the names of weights taken, `arrays` the large constants by name, kept out of the graph.
+    `cache_steps` [layers, 2, kv_heads, head_dim] are what one step of an 8-bit cache is worth, for keys and
+    values; None for a float32 cache. `used` are the names of weights taken, `arrays` the large constants by
+    name, kept out of the graph.
     """
 
     weights: Mapping[str, Floats]
     quantised: bool
+    cache_steps: Floats | None = None
     nodes: list[NodeProto] = field(default_factory=list)
     constants: list[TensorProto] = field(default_factory=list)
     arrays: dict[str, npt.NDArray[np.generic]] = field(default_factory=dict)
@@ -132,13 +137,29 @@ class Nodes:
         """
         rotary = [self.constant(table) for table in shape.rotary or ()]
         out = f"attention_{layer}"
+        inputs = [
+            qkv,
+            "",
+            "",
+            f"past_key_{layer}",
+            f"past_value_{layer}",
+            "last_positions",
+            "longest",
+            *rotary,
+        ]
+        settings: dict[str, Any] = {}
+        if self.cache_steps is not None:
+            inputs += [""] * (CACHE_STEPS_AT - len(inputs))
+            inputs += [self.constant(steps.reshape(-1)) for steps in self.cache_steps[layer]]
+            settings = {"k_quant_type": "PER_CHANNEL", "v_quant_type": "PER_CHANNEL", "kv_cache_bit_width": 8}
         return self.add(
             "GroupQueryAttention",
-            [qkv, "", "", f"past_key_{layer}", f"past_value_{layer}", "last_positions", "longest", *rotary],
+            inputs,
             [out, f"key_{layer}", f"value_{layer}"],
             MICROSOFT,
             num_heads=shape.heads,
             kv_num_heads=shape.kv_heads,
             scale=shape.scale,
             do_rotary=int(bool(rotary)),
+            **settings,
         )
