@@ -28,7 +28,7 @@ RETRY_SECONDS = 0.2
 MAX_BUSY_SECONDS = 10.0
 MAX_BUSY_TOTAL = 30.0
 BUSY_SECONDS = 1.0
-MAX_REFUSAL_BYTES = 100_000
+MAX_CONTENT_BYTES = 1_000_000
 # Fields that a request can do without.
 OPTIONAL = (
     *("logit_bias", "n", "seed", "logprobs", "stop", "stop_token_ids", "return_token_ids"),
@@ -189,12 +189,7 @@ class Caller:
             raise _Busy(_seconds(wait))
         if status >= 500:
             raise _Fleeting(f"failed with status {status}")
-        content = b""
-        async for part in response.aiter_bytes():
-            content += part
-            if len(content) > MAX_REFUSAL_BYTES:
-                break
-        raise _Refused(status, refusal_of(content.decode("utf-8", errors="replace")))
+        raise _Refused(status, refusal_of(await _content(response)))
 
     def _check_usage(self, leg: Leg, data: Any) -> None:
         usage = data.get("usage") if isinstance(data, Mapping) else None
@@ -218,12 +213,21 @@ class Caller:
 async def _data(response: httpx.Response) -> AsyncGenerator[Any, None]:
     """Yield the JSON objects of an answer: server-sent events, or one object in one piece."""
     if "text/event-stream" not in response.headers.get("content-type", ""):
-        yield _parsed((await response.aread()).decode("utf-8", errors="replace"))
+        yield _parsed(await _content(response))
         return
     async for event in EventSource(response).aiter_sse():
         if event.data == "[DONE]":
             return
         yield _parsed(event.data)
+
+
+async def _content(response: httpx.Response) -> str:
+    content = b""
+    async for part in response.aiter_bytes():
+        content += part
+        if len(content) > MAX_CONTENT_BYTES:
+            raise Garbage("it does not end")
+    return content.decode("utf-8", errors="replace")
 
 
 def _parsed(text: str) -> Any:

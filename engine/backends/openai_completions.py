@@ -37,12 +37,15 @@ MIN_JOBS = 2
 class OpenAIBackend:
     """Writes whole texts through a completion server; see `WholeBackend` and `RemoteBackend`."""
 
-    def __init__(self, connection: Connection, form: TextForm, codec: Codec, context: int) -> None:
+    def __init__(
+        self, connection: Connection, form: TextForm, codec: Codec, vocabulary: Vocabulary, context: int
+    ) -> None:
         self.vocab_size = codec.size
         self.context = context
         self._connection = connection
         self._caller = Caller(connection, form)
-        self._form, self._codec = form, codec
+        self._form = form
+        self._encode = _encoder(codec, vocabulary)
         self._controls = codec.control_ids()
 
     def begin(self, job: WholeJob) -> Future[list[RowResult]]:
@@ -67,15 +70,15 @@ class OpenAIBackend:
     async def _write(self, job: WholeJob) -> list[RowResult]:
         if job.num_beams > 1:
             raise UnsupportedSetting("A completion server has no beams: please leave num_beams out.")
-        drafts = Drafts(job, self._caller, self._form, self._controls, self._encoder())
+        drafts = Drafts(job, self._caller, self._form, self._controls, self._encode)
         return await drafts.write()
 
-    def _encoder(self) -> Callable[[str], Sequence[int]]:
-        """Return what turns a form with a space before it into tokens, whatever the tokenizer adds."""
-        codec = self._codec
-        if not self._form.text(codec.plain("a")).startswith(" "):
-            return codec.plain
-        return lambda form: codec.plain(form.lstrip(" "))
+
+def _encoder(codec: Codec, vocabulary: Vocabulary) -> Callable[[str], Sequence[int]]:
+    """Return what turns a form with a space before it into tokens, whatever the tokenizer adds."""
+    if not vocabulary.text(codec.plain("a")).startswith(" "):
+        return codec.plain
+    return lambda form: codec.plain(form.lstrip(" "))
 
 
 def connection_of(settings: EngineSettings) -> Connection:
@@ -112,7 +115,7 @@ def connect(card: ModelCard, connection: Connection) -> LoadedModel:
     family = family_for(card.family)
     end = family.end_token(codec)
     ends = frozenset(_configured_ends(card) if end is None else {end})
-    backend = OpenAIBackend(connection, form, codec, card.context or DEFAULT_CONTEXT)
+    backend = OpenAIBackend(connection, form, codec, vocabulary, card.context or DEFAULT_CONTEXT)
     return LoadedModel(card, family, codec, vocabulary, ends, steps=None, whole=backend)
 
 

@@ -7,6 +7,7 @@ of connections, prompts or words.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from engine.jobs import RowSettings
 BIAS_LIMIT = 100.0
 # A server that goes on for ever must not fill our memory.
 MAX_ANSWER_CHARS = 100_000
+MAX_ID = 2**31 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +169,7 @@ def _transformers_body(leg: Leg) -> dict[str, Any]:
 
 
 def add_chunk(choices: dict[int, Choice], data: Any, most: int) -> None:
-    """Add one piece of an answer to its choices. Raises Garbage when it is none."""
+    """Add one piece of an answer to its choices, at most `most`. Raises Garbage when it is none."""
     try:
         if data.get("error"):
             raise Garbage("it reports an error")
@@ -176,23 +178,28 @@ def add_chunk(choices: dict[int, Choice], data: Any, most: int) -> None:
             if not 0 <= index < most:
                 raise Garbage("it numbers its texts wrongly")
             _grow(choices.setdefault(index, Choice()), each)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise error if isinstance(error, Garbage) else Garbage("its answer has another form") from error
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise error if isinstance(error, Garbage) else Garbage("it has another form") from error
 
 
 def _grow(choice: Choice, each: Mapping[str, Any]) -> None:
     choice.text += str(each.get("text") or "")
     if len(choice.text) > MAX_ANSWER_CHARS:
-        raise Garbage("its answer does not end")
+        raise Garbage("it does not end")
     choice.finish = each.get("finish_reason") or choice.finish
     logprobs = each.get("logprobs") or {}
     content = logprobs.get("content") or ()
-    ids = each.get("token_ids") or [item["id"] for item in content if "id" in item]
+    ids = [int(token) for token in each.get("token_ids") or [item["id"] for item in content if "id" in item]]
+    if not all(0 <= token <= MAX_ID for token in ids):
+        raise Garbage("it has ids that are none")
     if ids:
-        choice.ids = [*(choice.ids or ()), *map(int, ids)]
+        choice.ids = [*(choice.ids or ()), *ids]
     found = logprobs.get("token_logprobs") or [item["logprob"] for item in content]
-    if found:
-        choice.logprobs = [*(choice.logprobs or ()), *(float(value or 0.0) for value in found)]
+    values = [float(value or 0.0) for value in found]
+    if not all(map(math.isfinite, values)):
+        raise Garbage("it has log-probabilities that are none")
+    if values:
+        choice.logprobs = [*(choice.logprobs or ()), *values]
 
 
 def refusal_of(content: str) -> str:

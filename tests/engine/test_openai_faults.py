@@ -11,16 +11,11 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from engine.backends import openai_connection
-from engine.backends.openai_prompts import TextForm
-from engine.backends.openai_pushes import WordPushes, completed
+from engine.cli import app
 from engine.config import EngineSettings
-from engine.errors import InvalidRequest
-from engine.lexicon import match
-from engine.prompts import Codec
 from engine.schema import StoryResult
 from engine.service import StoryService
 from tests import tiny_model
@@ -286,24 +281,14 @@ async def test_beams_are_refused_with_a_sentence(pair: Pair) -> None:
     assert "num_beams" in body["message"]
 
 
-CONTROLS = ("<eos>", "<story>", "<level:A1>")
-FORM, CODEC = TextForm(tiny_model.tokenizer()), Codec(tiny_model.tokenizer())
-
-
-@given(st.text(max_size=40), st.sampled_from(["", "<pad", "eos>", *CONTROLS]))
-def test_a_prompt_as_text_reads_as_the_same_ids_or_is_refused(typed: str, added: str) -> None:
-    ids = [CODEC.control("<bos>"), *CODEC.plain(f" {typed}{added}"), CODEC.control("<story>")]
-    if any(token in typed + added for token in CONTROLS):
-        with pytest.raises(InvalidRequest):
-            FORM.of(ids)
-    else:
-        assert FORM.ids(FORM.of(ids)) == ids
-
-
-@given(st.lists(st.sampled_from(["telescope", "bakery", "to jump"]), min_size=1, unique=True), st.data())
-def test_a_form_begun_late_is_whole(words: list[str], data: st.DataObject) -> None:
-    push = WordPushes(CODEC.plain).at(0.9, words)
-    first = data.draw(st.sampled_from(sorted({ids[0] for ids in push if len(ids) > 1})))
-    others = data.draw(st.lists(st.integers(40, CODEC.size - 1), max_size=6))
-    tokens = completed([*others, first, *others], push)
-    assert match(words, CODEC.decode([*CODEC.plain("."), *tokens, *CODEC.plain(" .")]))
+def test_an_address_is_asked_for_on_the_command_line() -> None:
+    for given_url, said in (
+        (None, "needs it"),
+        ("localhost:8000", "must be like"),
+        ("http://a:b@c", "must be"),
+    ):
+        arguments = ["serve", "--backend", "openai", *(["--url", given_url] if given_url else [])]
+        outcome = CliRunner().invoke(app, arguments)
+        assert outcome.exit_code == 78
+        assert outcome.output.startswith("WORDTALE_ENGINE_BACKEND_URL: ")
+        assert said in outcome.output
