@@ -32,6 +32,7 @@ CONTROLS = ("<eos>", "<story>", "<level:A1>")
 FORM, CODEC = TextForm(tiny_model.tokenizer()), Codec(tiny_model.tokenizer())
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.text(max_size=40), st.sampled_from(["", "<pad", "eos>", *CONTROLS]))
 def test_a_prompt_as_text_reads_as_the_same_ids_or_is_refused(typed: str, added: str) -> None:
     ids = [CODEC.control("<bos>"), *CODEC.plain(f" {typed}{added}"), CODEC.control("<story>")]
@@ -42,6 +43,7 @@ def test_a_prompt_as_text_reads_as_the_same_ids_or_is_refused(typed: str, added:
         assert FORM.ids(FORM.of(ids)) == ids
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.sampled_from(["telescope", "bakery", "to jump"]), min_size=1, unique=True), st.data())
 def test_a_form_begun_late_is_whole(words: list[str], data: st.DataObject) -> None:
     push = WordPushes(CODEC.plain).at(0.9, words)
@@ -58,6 +60,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     st.fixed_dictionaries({"choices": st.lists(JSON | st.dictionaries(st.sampled_from(NAMES), JSON))}) | JSON
 )
