@@ -10,8 +10,24 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Protocol
 
-from engine.client import EngineClient, EngineError
+from engine.client import EngineClient, EngineError, EngineUnavailable
 from engine.schema import ModelInfo, StoryEvent, StoryRequest
+
+REVIVE_SECONDS = 60.0
+"""An engine under `wordtale run` is back by then."""
+POLL_SECONDS = 0.2
+
+
+async def answering(client: EngineClient, seconds: float = REVIVE_SECONDS) -> None:
+    """Return once an engine that somebody else keeps alive answers. Raises EngineUnavailable."""
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                if await client.ready():
+                    return
+                await asyncio.sleep(POLL_SECONDS)
+    except TimeoutError as error:
+        raise EngineUnavailable(f"The engine was not back after {seconds:.0f} seconds.") from error
 
 
 class Storyteller(Protocol):
