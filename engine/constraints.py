@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 from engine.lexicon import forms, is_name, used_words
 
-# Bias in nats toward the first token of a missing word's form: at its earliest and when it is overdue.
-FIRST_BIAS_LOW = 3.0
-FIRST_BIAS_HIGH = 10.0
+# Bias in nats toward the first token of a missing word: at first, when the model may come to it by itself,
+# and when it is overdue.
+FIRST_BIAS_LOW = 0.0
+FIRST_BIAS_HIGH = 8.0
 # Added on top from this share of the length on, for words so rare that the model would never come to them.
 LATE_SHARE = 0.7
 LATE_RAMP = 0.2

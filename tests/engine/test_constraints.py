@@ -153,7 +153,7 @@ class TestBias:
         for end in range(1, len(ids) + 1):
             keeper.observe(ids[end - 1], CODEC.decode(ids[: end - 1]), CODEC.decode(ids[:end]))
             highest = FIRST_BIAS_HIGH + LATE_BIAS + INSIDE_BIAS
-            assert all(0 < value <= highest for value in favoured(keeper, share).values())
+            assert all(0 <= value <= highest for value in favoured(keeper, share).values())
 
 
 class TestGuide:
