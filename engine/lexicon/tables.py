@@ -5,9 +5,11 @@ Each is read once, when first asked for. Knows the file formats, decides nothing
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import lru_cache
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,24 @@ def data_lines(name: str) -> Iterator[str]:
             yield line.strip()
 
 
+class _WithoutSpacy(MetaPathFinder):
+    """While in place, spaCy counts as not installed, unless it is loaded already."""
+
+    def find_spec(self, name: str, path: object, target: object = None) -> None:
+        """Refuse spaCy; leave all else to the other finders."""
+        if name == "spacy":
+            raise ModuleNotFoundError(name)
+
+
 @lru_cache(maxsize=1)
 def _lemminflect() -> Any:
-    import lemminflect
-
+    # Where it finds spaCy it loads it, for methods that we never call; that loads torch: 200 MB and seconds.
+    finder = _WithoutSpacy()
+    sys.meta_path.insert(0, finder)
+    try:
+        import lemminflect
+    finally:
+        sys.meta_path.remove(finder)
     return lemminflect
 
 
