@@ -76,6 +76,9 @@ class OnnxBackend:
         self._session = session(graph, threads)
         self._room = min(context, ROOM_STEP)
         self._cache = self._buffer(0)
+        # Bytes of a number in the cache and of a weight: what a step reads follows from them.
+        self.cache_bytes = self._cache.itemsize
+        self.weight_bytes = min(array.itemsize for array in graph.arrays.values())
         self._held = np.zeros(0, dtype=np.int64)
         self._calls: dict[tuple[int, int], _Call] = {}
 
