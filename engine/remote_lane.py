@@ -11,10 +11,10 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from typing import Protocol, cast
 
-from engine.backends.base import WholeJob
+from engine.backends.base import TellingGuide, WholeJob
 from engine.batch import Work
 from engine.errors import EngineError, InternalError
-from engine.jobs import RowResult, Started
+from engine.jobs import Job, RowResult, Started
 from engine.lane import LOG, Lane
 
 # Longest time without a look at deadlines.
@@ -84,21 +84,17 @@ class RemoteLane(Lane):
 
     def _begin(self, work: Work) -> None:
         job = work.job
-        # A seed fixes the number; else others who write leave less for each.
-        share = (
-            self._max_drafts if len(self._running) * 2 < self._max_jobs() else max(1, self._max_drafts // 2)
-        )
-        work.rows = min(work.rows or share, self._max_drafts)
         work.began = time.monotonic()
-        work.emit(Started(work.rows))
         try:
+            work.rows = self._rows_of(job)
+            work.emit(Started(work.rows))
             whole = WholeJob(
                 prompt=job.prompt,
                 plans=[job.plan(index) for index in range(work.rows)],
                 max_new_tokens=job.max_new_tokens,
                 end_ids=job.end_ids,
                 num_beams=job.num_beams,
-                stop=lambda: work.ended or job.cancelled,
+                stop=lambda: work.over,
             )
             future = cast(RemoteBackend, job.backend).begin(whole)
         except Exception:
@@ -107,6 +103,15 @@ class RemoteLane(Lane):
             return
         self._running[work] = future
         future.add_done_callback(lambda _: self._note(work))
+
+    def _rows_of(self, job: Job) -> int:
+        """Return how many texts a job gets: drafts to choose among may be fewer than asked for."""
+        if job.rows is not None and not isinstance(job.plan(0).guide, TellingGuide):
+            return job.rows
+        busy = len(self._running) * 2 >= self._max_jobs()
+        # A seed fixes the number; else those who write leave less for each other.
+        most = max(1, self._max_drafts // 2) if busy and job.rows is None else self._max_drafts
+        return min(job.rows or most, most)
 
     def _note(self, work: Work) -> None:
         with self._changed:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from engine.jobs import RowPlan, RowResult
+from engine.jobs import Guide, RowPlan, RowResult
 
 Ints = npt.NDArray[np.int64]
 Logits = npt.NDArray[np.float32]
@@ -43,6 +43,26 @@ class StepBackend(Protocol):
 
     def copy(self, source: int, targets: Sequence[int], length: int) -> None:
         """Copy the first `length` positions of slot `source` to each of `targets`."""
+        ...
+
+
+@runtime_checkable
+class TellingGuide(Guide, Protocol):
+    """The guide of a story: it tells where the row stands, for backends that can't be steered step by step."""
+
+    @property
+    def missing(self) -> list[str]:
+        """Words not yet in the text."""
+        ...
+
+    @property
+    def title_end(self) -> int | None:
+        """Token that ends the title being written; None once the text has begun."""
+        ...
+
+    @property
+    def share(self) -> float:
+        """Share of the text's length that is used up, 0 … 1."""
         ...
 
 

@@ -10,15 +10,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
 
-from engine.backends.base import WholeJob
+from engine.backends.base import TellingGuide, WholeJob
 from engine.backends.openai_calls import Caller, Choices
 from engine.backends.openai_identity import Identity
 from engine.backends.openai_prompts import TextForm, whole_words
-from engine.backends.openai_pushes import LATE_START, WordPushes, completed
+from engine.backends.openai_pushes import LATE_START, Push, WordPushes, completed
 from engine.backends.openai_wire import TRANSFORMERS, Choice, Leg
 from engine.errors import EngineError
 from engine.guiding import GIVE_UP, MAX_TITLE_TOKENS
@@ -32,22 +31,11 @@ MAX_LEGS = 100
 MAX_STALLED = 2
 
 
-class _Teller(Guide, Protocol):
-    """What a story's guide tells besides steering."""
-
-    @property
-    def missing(self) -> list[str]: ...
-    @property
-    def title_end(self) -> int | None: ...
-    @property
-    def share(self) -> float: ...
-
-
 @dataclass
 class _Row:
     plan: RowPlan
     result: RowResult
-    guide: _Teller | None
+    guide: Guide | None
     written: str = ""
     """The tokens as text, control tokens included."""
     legs: int = 0
@@ -56,16 +44,29 @@ class _Row:
     over: bool = False
 
     @property
+    def teller(self) -> TellingGuide | None:
+        """The guide of a story; None for a plain text, with or without a guide."""
+        return self.guide if isinstance(self.guide, TellingGuide) else None
+
+    @property
     def missing(self) -> list[str]:
-        return self.guide.missing if self.guide else []
+        return self.teller.missing if self.teller else []
 
     @property
     def title_end(self) -> int | None:
-        return self.guide.title_end if self.guide else None
+        return self.teller.title_end if self.teller else None
 
     @property
     def share(self) -> float:
-        return self.guide.share if self.guide else 0.0
+        return self.teller.share if self.teller else 0.0
+
+    @property
+    def fixed_push(self) -> Push:
+        """What a plain text's guide adds from its first token to its last."""
+        bias = self.guide.bias() if self.guide and not self.teller else None
+        if bias is None:
+            return {}
+        return {(int(token),): float(value) for token, value in zip(bias.ids, bias.values, strict=True)}
 
     def end(self, how: End) -> None:
         self.result.end, self.over = how, True
@@ -75,7 +76,7 @@ class _Follower:
     """Reads the tokens of a leg up to where it ends: a word met under a push, the title's end, the text's."""
 
     def __init__(self, row: _Row, leg: Leg, end_ids: frozenset[int]) -> None:
-        self._guide = cast("_Teller", row.guide.fork()) if row.guide else None
+        self._guide = row.guide.fork() if row.guide else None
         self._ends = end_ids
         self._title_end = row.title_end if leg.stop else None
         self._missing = len(row.missing) if leg.push else 0
@@ -94,7 +95,7 @@ class _Follower:
             elif self._guide is not None:
                 if self._guide.observe(token):
                     self.end = End.GUIDE
-                self.met = len(self._guide.missing) < self._missing
+                self.met = isinstance(self._guide, TellingGuide) and len(self._guide.missing) < self._missing
             self.done = self.met or self.end is not None or token == self._title_end
 
 
@@ -115,10 +116,7 @@ class Drafts:
 
     async def write(self) -> list[RowResult]:
         """Return the drafts that came to an end. Raises EngineError when none did."""
-        rows = [
-            _Row(plan, RowResult(index), cast("_Teller | None", plan.guide))
-            for index, plan in enumerate(self._job.plans)
-        ]
+        rows = [_Row(plan, RowResult(index), plan.guide) for index, plan in enumerate(self._job.plans)]
         identity = await self._caller.identity()
         if len(rows) > 1 and self._caller.gives_choices(identity):
             await self._leg(rows, identity)
@@ -160,7 +158,7 @@ class Drafts:
         missing, title_end = row.missing, row.title_end
         room = self._job.max_new_tokens - len(row.result.tokens)
         ends, held, stop = self._job.end_ids, False, None
-        push: Mapping[tuple[int, ...], float] = {}
+        push = row.fixed_push
         if title_end is not None and (missing or not ids_told):
             room, held = min(room, MAX_TITLE_TOKENS + 1), True
             ends, stop = frozenset({title_end}), self._form.token(title_end)

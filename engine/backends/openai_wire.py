@@ -117,7 +117,7 @@ def body_of(
 
 
 def _common_body(leg: Leg) -> dict[str, Any]:
-    bias = {ids[0]: value for ids, value in leg.push.items() if len(ids) == 1}
+    bias = {ids[0]: _limited(value) for ids, value in leg.push.items() if len(ids) == 1}
     bias |= dict.fromkeys(leg.banned, -BIAS_LIMIT)
     body: dict[str, Any] = {
         "stream": True,
@@ -128,12 +128,14 @@ def _common_body(leg: Leg) -> dict[str, Any]:
         "logprobs": 1,
     }
     if bias:
-        body["logit_bias"] = {
-            str(token): max(-BIAS_LIMIT, min(BIAS_LIMIT, bias[token])) for token in sorted(bias)
-        }
+        body["logit_bias"] = {str(token): bias[token] for token in sorted(bias)}
     if leg.stop:
         body["stop"] = [leg.stop]
     return body
+
+
+def _limited(value: float) -> float:
+    return max(-BIAS_LIMIT, min(BIAS_LIMIT, value))
 
 
 def _settings_of(leg: Leg, dialect: Dialect) -> dict[str, Any]:
@@ -159,7 +161,7 @@ def _transformers_body(leg: Leg) -> dict[str, Any]:
     if leg.banned:
         config["suppress_tokens"] = sorted(leg.banned)
     if leg.push:
-        config["sequence_bias"] = [[list(ids), value] for ids, value in sorted(leg.push.items())]
+        config["sequence_bias"] = [[list(ids), _limited(value)] for ids, value in sorted(leg.push.items())]
     return {
         "stream": True,
         "max_tokens": leg.max_tokens,

@@ -276,6 +276,18 @@ async def test_several_models_need_a_choice(settings: Callable[..., EngineSettin
         await reason(client, "has several models: choose one with --remote-model (big, small)")
 
 
+async def test_other_clients_get_plain_texts_with_their_own_bias(pair: Pair) -> None:
+    server, client = pair
+    asked = {"prompt": "The old", "max_tokens": 9, "n": 4, "seed": 1, "stop": ["sea"]}
+    answer = await client.post("/v1/completions", json={**asked, "logit_bias": {"300": 5, "301": -100}})
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["choices"]) == 4
+    assert all("sea" not in choice["text"] for choice in answer.json()["choices"])
+    assert {"300": 5.0, "301": -100.0}.items() <= server.calls[-1]["logit_bias"].items()
+    plain = await client.post("/v1/generate", json={"prompt": "The old", "length": 9})
+    assert plain.json()["tokens"] == 9
+
+
 async def test_beams_are_refused_with_a_sentence(pair: Pair) -> None:
     body = await refused(pair[1], 422, "unsupported_setting", decoding={"num_beams": 4})
     assert "num_beams" in body["message"]
