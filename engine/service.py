@@ -35,6 +35,7 @@ from engine.remote_lane import RemoteLane
 from engine.scheduler import Scheduler
 from engine.schema import (
     Activation,
+    Level,
     LexiconRequest,
     LexiconResponse,
     ModelInfo,
@@ -51,7 +52,7 @@ WHOLE_WAITING = 8
 TRIAL_ROWS = 4
 TRIAL_TOKENS = 8
 TRIAL_SECONDS = 60.0
-TRIAL = StoryRequest(words=["dinner"], seed=1, n_candidates=TRIAL_ROWS)
+TRIAL = StoryRequest(words=["dinner"], level=Level.A2, seed=1, n_candidates=TRIAL_ROWS)
 
 _log = structlog.get_logger("engine")
 
