@@ -68,6 +68,9 @@ def test_one_run_gives_every_figure(tmp_path: Path) -> None:
     assert report == json.loads(out.read_text(encoding="utf-8"))
     assert {key: report[key] for key in KEYS if not math.isfinite(report[key])} == {}
     assert report["missing"] == {}
+    # A development install has torch, but an engine that decodes without it must not load it.
+    assert report["run"]["backend"] == "OnnxBackend"
+    assert [served["torch"] for served in report["served"]] in ([False], [None])
     # Every engine wrote the tokens that ours wrote, so the times of one wave belong to the same work.
     for row in report["rows"]:
         assert row["failed"] == 0
@@ -127,14 +130,14 @@ def wave(seconds: float, *stories: tuple[int, float, float]) -> Wave:
 
 
 def outcome(waves: dict[tuple[str, int], list[list[Wave]]]) -> Outcome:
-    about = {name: About(4.0 if name == SEQUENTIAL else 1.0) for name, _ in waves}
+    about = {name: About(4.0 if name == SEQUENTIAL else 1.0, 4.0) for name, _ in waves}
     return Outcome(waves, about, tasks=[Task(StoryRequest(), prompt=(1,) * 20, tokens=80)])
 
 
 def test_speed_is_the_median_of_rounds_and_times_are_of_all_stories() -> None:
     rounds = [[wave(1.0, (100, 0.1, 0.4), (100, 0.3, 1.0))] for _ in range(2)]
     rounds.append([wave(4.0, (100, 0.5, 2.0), (100, 2.0, 4.0))])
-    (row,) = table(outcome({(OURS, 2): rounds}), None, None, 4.0)
+    (row,) = table(outcome({(OURS, 2): rounds}), None, None)
     assert row["tokens_per_s"] == 200.0
     assert row["rounds_tokens_per_s"] == [200.0, 200.0, 50.0]
     assert row["cpu_us_per_token"] == 2500
@@ -143,9 +146,7 @@ def test_speed_is_the_median_of_rounds_and_times_are_of_all_stories() -> None:
 
 
 def test_stories_cut_off_leave_speed_but_no_times() -> None:
-    (row,) = table(
-        outcome({(SEQUENTIAL, 32): [[wave(2.0, (80, 0.1, 1.0), (80, 1.1, 2.0))]]}), None, None, 4.0
-    )
+    (row,) = table(outcome({(SEQUENTIAL, 32): [[wave(2.0, (80, 0.1, 1.0), (80, 1.1, 2.0))]]}), None, None)
     assert row["tokens_per_s"] == 80.0
     assert row["not_begun"] == 30
     assert row["story_p50_ms"] is None
@@ -156,7 +157,7 @@ def test_shares_of_the_limits() -> None:
     shape = Shape(weights=10 * 2**20, layers=1, heads=2, kv_heads=2, head_size=8)
     limits = Limits({10: 10.0, 40: 20.0}, memory_gb_s=5.0, gflop_s=100.0)
     waves = {(SEQUENTIAL, 8): [[wave(1.0, (100, 0, 0))]], (CT2_INT8, 8): [[wave(1.0, (1000, 0, 0))]]}
-    slow, fast = table(outcome(waves), shape, limits, 4.0)
+    slow, fast = table(outcome(waves), shape, limits)
     cache = 2 * 1 * 2 * 8 * 60 * 4
     # One at a time reads all weights for each token; eight together read them once for eight.
     assert slow["bytes_per_token"] == 4 * 10 * 2**20 + cache
@@ -180,7 +181,7 @@ def test_the_issues_figures_and_which_targets_are_reached() -> None:
         (CT2_INT8, 1): at(1000),
     }
     waves[BY_LOAD, 32] = [[Wave(tuple(Written(80, 0.4, 1.0) for _ in range(32)), 1.0, 1.0, 100.0)]]
-    rows = table(outcome(waves), None, None, 4.0)
+    rows = table(outcome(waves), None, None)
     found = figures(
         rows, [Served(3.0, 150, 300, False), Served(4.0, 150, 310, False), Served(9, 1, 200, None)]
     )

@@ -69,9 +69,10 @@ class Wave:
 
 @dataclass(frozen=True)
 class About:
-    """An engine that is ready: bytes that it keeps a weight in; what computes, where there is a choice."""
+    """An engine that is ready: bytes of a weight and of a number in its cache; what computes."""
 
     weight_bytes: float
+    cache_bytes: float
     backend: str = ""
 
 

@@ -19,11 +19,12 @@ MISSING = "ctranslate2 is not installed: pip install 'wordtale[bench]'"
 NOBODY = "<unk>"
 # It knows no min_p; without a limit it sorts the whole vocabulary, at half the speed.
 TOP_K = 50
+# Its name of the precision, bytes of a weight and of a number in the cache.
 COMPUTE = {
-    ("int8", "cpu"): ("int8", 1.0),
-    ("fp32", "cpu"): ("float32", 4.0),
-    ("int8", "cuda"): ("int8_bfloat16", 1.0),
-    ("fp32", "cuda"): ("bfloat16", 2.0),
+    ("int8", "cpu"): ("int8", 1.0, 4.0),
+    ("fp32", "cpu"): ("float32", 4.0, 4.0),
+    ("int8", "cuda"): ("int8_bfloat16", 1.0, 2.0),
+    ("fp32", "cuda"): ("bfloat16", 2.0, 2.0),
 }
 
 
@@ -61,7 +62,7 @@ class _CTranslate2:
             raise NotInstalled(MISSING) from error
         from tokenizers import Tokenizer
 
-        kind, weight_bytes = COMPUTE[self.precision, setup.device]
+        kind, weight_bytes, cache_bytes = COMPUTE[self.precision, setup.device]
         self._generator: Any = ctranslate2.Generator(
             str(setup.scratch / FOLDER),
             device=setup.device,
@@ -71,7 +72,7 @@ class _CTranslate2:
         )
         self._tokenizer = Tokenizer.from_file(str(setup.directory / "tokenizer.json"))
         self._settings = _settings(setup)
-        self.about = About(weight_bytes)
+        self.about = About(weight_bytes, cache_bytes)
 
     def write(self, tasks: Sequence[Task], seconds: float) -> list[Written]:
         """Write all stories in one static batch."""

@@ -53,11 +53,6 @@ class Plan:
         settings = {"DEFAULT_MODEL": self.card.name, "DEVICE": self.device, "THREADS": str(self.threads)}
         return {f"WORDTALE_ENGINE_{name}": value for name, value in settings.items()}
 
-    @property
-    def number_bytes(self) -> float:
-        """Bytes of a number in a cache of keys and values."""
-        return 2.0 if self.device == "cuda" else 4.0
-
 
 def stories(plan: Plan) -> list[Task]:
     """Return the stories to write: 1 to 4 words, one draft and a seed each; the same for every run."""
@@ -87,7 +82,7 @@ def measure(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
         say("a real engine process: start, stories, memory")
         asked = [_learners(task.request) for task in tasks[:SERVED_AT_ONCE]]
         served.append(asyncio.run(serve_once(plan.environment, asked)))
-    table = rows.table(outcome, shape, limits, plan.number_bytes)
+    table = rows.table(outcome, shape, limits)
     return _report(plan, outcome, limits, served, table) | {"machine": facts}
 
 

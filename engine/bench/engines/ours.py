@@ -32,7 +32,8 @@ class Ours:
         self._runner.run(self._service.start())
         steps = self._models[0].steps
         plain = 2.0 if setup.device == "cuda" else 4.0
-        self.about = About(float(getattr(steps, "weight_bytes", plain)), backend=type(steps).__name__)
+        weight, cache = (float(getattr(steps, f"{what}_bytes", plain)) for what in ("weight", "cache"))
+        self.about = About(weight, cache, backend=type(steps).__name__)
 
     def write(self, tasks: Sequence[Task], seconds: float) -> list[Written]:
         """Ask for all stories at once."""

@@ -79,14 +79,13 @@ def cpu(waves: Sequence[Wave]) -> float:
     return 1e6 * sum(wave.cpu_s for wave in waves) / max(1, sum(wave.tokens for wave in waves))
 
 
-def table(outcome: Outcome, shape: Shape | None, limits: Limits | None, cache_bytes: float) -> list[Row]:
+def table(outcome: Outcome, shape: Shape | None, limits: Limits | None) -> list[Row]:
     """Return a row for every engine and number of requests, in the order in which they were measured."""
     rows = []
     for (name, count), rounds in outcome.waves.items():
         row = _row(name, count, rounds)
         if name not in (BY_LOAD, BEST_OF) and shape is not None and limits is not None:
-            weight = outcome.about[name].weight_bytes
-            row |= _distance(row, outcome, shape, limits, weight, cache_bytes)
+            row |= _distance(row, outcome, shape, limits)
         rows.append(row)
     return sorted(rows, key=lambda row: row["requests"])
 
@@ -123,16 +122,15 @@ def _row(name: str, count: int, rounds: Sequence[Sequence[Wave]]) -> Row:
     }
 
 
-def _distance(
-    row: Row, outcome: Outcome, shape: Shape, limits: Limits, weight_bytes: float, cache_bytes: float
-) -> Row:
+def _distance(row: Row, outcome: Outcome, shape: Shape, limits: Limits) -> Row:
     """Return what a token needs and which share of the machine's limits the row's speed is."""
     prompt = statistics.mean(len(task.prompt) for task in outcome.tasks)
     new = statistics.mean(task.tokens for task in outcome.tasks)
     together = 1 if row["engine"] == SEQUENTIAL else row["requests"]
-    needs = shape.bytes_per_token(weight_bytes, cache_bytes, together, prompt + new / 2)
+    about = outcome.about[row["engine"]]
+    needs = shape.bytes_per_token(about.weight_bytes, about.cache_bytes, together, prompt + new / 2)
     flops = shape.flops_per_token(prompt, new)
-    size = megabytes(shape, weight_bytes)
+    size = megabytes(shape, about.weight_bytes)
     return {
         "bytes_per_token": round(needs),
         "flops_per_token": round(flops),

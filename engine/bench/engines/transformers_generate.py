@@ -51,7 +51,8 @@ class Generate:
         given = setup.decoding.model_dump(include=set(SHARED), exclude_none=True)
         cold = given.get("temperature") == 0
         self._settings = {"do_sample": False} if cold else {"do_sample": True, "top_k": 0} | given
-        self.about = About(weight_bytes=2.0 if on_gpu else 4.0)
+        size = 2.0 if on_gpu else 4.0
+        self.about = About(weight_bytes=size, cache_bytes=size)
 
     def close(self) -> None:
         """Nothing outlives the process."""
