@@ -48,7 +48,7 @@ class StepBackend(Protocol):
 
 @runtime_checkable
 class TellingGuide(Guide, Protocol):
-    """The guide of a story: it tells where the row stands, for backends that can't be steered step by step."""
+    """The guide of a story: it tells where the row stands, for backends that take no step."""
 
     @property
     def missing(self) -> list[str]:
