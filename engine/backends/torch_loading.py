@@ -54,14 +54,18 @@ def load_whole(card: ModelCard, context: int) -> GenerateBackend:
 def _weights(card: ModelCard, place: str) -> Any:
     transformers_logging.disable_progress_bar()
     kind = AutoModelForSeq2SeqLM if card.encodes else AutoModelForCausalLM
-    model = kind.from_pretrained(
+    model, found = kind.from_pretrained(
         card.directory,
         dtype=torch.float32 if place == "cpu" else "auto",
         use_safetensors=True,
         trust_remote_code=False,
         local_files_only=True,
         attn_implementation=None,
+        output_loading_info=True,
     )
+    if found["missing_keys"]:
+        # transformers fills what is missing with random numbers.
+        raise ValueError(f"its weights lack {min(found['missing_keys'])}, as config.json describes them")
     return model.to(place).eval()
 
 

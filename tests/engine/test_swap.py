@@ -197,6 +197,12 @@ def another_architecture(folder: Path) -> None:
     edit(folder / "config.json", architectures=["NobodyForCausalLM"], model_type="nobody")
 
 
+def another_layout(folder: Path) -> None:
+    """Say that the weights are of another architecture, of the same sizes."""
+    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": tiny_model.CONTEXT}
+    edit(folder / "config.json", architectures=["GPT2LMHeadModel"], model_type="gpt2", **sizes)
+
+
 def a_broken_tokenizer(folder: Path) -> None:
     (folder / "tokenizer.json").write_text('{"model": 3}')
 
@@ -210,7 +216,8 @@ def edit(path: Path, **fields: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [cut_weights, no_numbers, no_config, another_architecture, a_broken_tokenizer, too_large]
+    "damage",
+    [cut_weights, no_numbers, no_config, another_architecture, another_layout, a_broken_tokenizer, too_large],
 )
 async def test_a_bad_candidate_never_replaces_a_good_model(
     models: Path, damage: Callable[[Path], None]
