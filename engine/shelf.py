@@ -6,9 +6,10 @@ Two versions of one name are two models. Knows nothing of what a model does.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -110,7 +111,7 @@ class Shelf(Generic[M]):
         try:
             async with self._loading:
                 await self._make_room()
-                model = await asyncio.to_thread(self._load, place.card)
+                model = await asyncio.to_thread(self._load_into_freed, place.card)
                 self._places[key] = place
                 return model
         finally:
@@ -125,6 +126,16 @@ class Shelf(Generic[M]):
                 self.drop(min(free, key=lambda place: place.users > 0).card)
             else:
                 await self._freed.wait()
+
+    def _load_into_freed(self, card: ModelCard) -> M:
+        _give_back()
+        return self._load(card)
+
+
+def _give_back() -> None:
+    """Let glibc hand freed memory back, which it else keeps in pieces, swap after swap."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _key(card: ModelCard) -> Key:
