@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import structlog
@@ -16,6 +18,13 @@ from engine.backends.base import Ints, Logits, StepBackend
 from engine.decoding import RowMemory, sample
 from engine.errors import EngineError, InternalError, InvalidRequest
 from engine.jobs import Bias, Drawn, End, Failed, Finished, Job, JobEvent, Narrowed, RowPlan, RowResult
+
+NOTHING: Logits = np.empty((0, 0), dtype=np.float32)
+
+_Outcome = Logits | Exception
+
+if TYPE_CHECKING:
+    from engine.backends.replicas import Replica
 
 _log = structlog.get_logger("engine")
 
@@ -111,23 +120,40 @@ class _Row:
 
 
 class Batch:
-    """Rows in slots 0 … len-1 of one backend. All methods belong to one thread."""
+    """Rows in slots 0 … len-1 of one backend. All methods belong to one thread.
+
+    A step is a `launch` and a `collect`; a backend with a thread of its own (`submit`) computes in between.
+    """
 
     def __init__(self, backend: StepBackend) -> None:
         self.backend = backend
         self._rows: list[_Row] = []
+        self._joining: list[_Row] = []
         self._fresh: list[_Row] = []
+        self._flight: Callable[[], tuple[_Outcome, _Outcome]] | None = None
+        self.launched = 0.0
+        """When the step under way began."""
 
     def __len__(self) -> int:
-        return len(self._rows) + len(self._fresh)
+        return len(self._rows) + len(self._joining) + len(self._fresh)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a step was launched and not yet collected."""
+        return self._flight is not None
+
+    @property
+    def beside(self) -> bool:
+        """Whether a step computes on a thread of its own."""
+        return hasattr(self.backend, "submit")
 
     @property
     def joining(self) -> int:
-        """Number of rows whose prompt is computed at the coming step."""
-        return len(self._fresh)
+        """Number of rows whose prompt is computed in the step under way."""
+        return len(self._joining)
 
     def add(self, work: Work, count: int) -> None:
-        """Let the next `count` rows of a job join at the coming step."""
+        """Let the next `count` rows of a job join at the next launch."""
         job = work.job
         if not 0 < len(job.prompt) < self.backend.context:
             work.fail(InvalidRequest("That is too much text for this model."))
@@ -139,68 +165,80 @@ class Batch:
             work.started += 1
             work.running += 1
 
-    def narrow(self, work: Work, rows: int) -> None:
-        """Let only the first `rows` rows of a job go on, as if no more had been asked for."""
-        work.rows = work.started = rows
-        work.results = [result for result in work.results if result.index < rows]
-        work.emit(Narrowed(rows))
-        if rows == 1:
-            held = (row.result for row in (*self._rows, *self._fresh) if row.work is work)
-            for token in next(r.tokens for r in (*work.results, *held) if r.index == 0):
-                work.emit(Drawn(token))
-        self.reap()
+    def held(self, work: Work) -> list[RowResult]:
+        """Return what the rows of a job have written so far."""
+        return [row.result for row in (*self._rows, *self._joining, *self._fresh) if row.work is work]
 
     def reap(self) -> None:
-        """Free the slots of rows whose job is over or was narrowed."""
-        for row in self._fresh:
-            row.work.running -= row.stale
-        self._fresh = [row for row in self._fresh if not row.stale]
-        self._leave([slot for slot, row in enumerate(self._rows) if row.stale])
+        """Free the slots of rows whose job is over or was narrowed; a step under way has to end first."""
+        stale = [row for row in self._fresh if row.stale]
+        if stale:
+            self._fresh = [row for row in self._fresh if not row.stale]
+            self._part(stale)
+        if not self.under_way:
+            self._leave([slot for slot, row in enumerate(self._rows) if row.stale])
 
-    def step(self) -> None:
-        """Draw one token for every row: running ones and those that join now."""
-        running = self._guarded(self._rows, self._decode)
-        if running is None:
-            self._rows = []
-        joining = self._guarded(self._fresh, self._join)
-        if joining is not None:
-            self._rows += self._fresh
-        self._fresh = []
-        parts = [part for part in (running, joining) if part is not None and len(part)]
+    def launch(self) -> None:
+        """Begin a step: a token for every running row and the prompts of those that join."""
+        self._joining, self._fresh = self._fresh, []
+        self.launched = time.monotonic()
+        self._flight = partial(self._compute, self._rows, self._joining)
+        if self.beside:
+            self._flight = cast("Replica", self.backend).submit(self._flight).result
+
+    def collect(self) -> None:
+        """Wait for the step under way and draw a token for every row."""
+        assert self._flight is not None
+        flight, self._flight = self._flight, None
+        running, joining = flight()
+        self._rows = self._sound(self._rows, running)
+        self._rows += self._sound(self._joining, joining)
+        self._joining = []
+        parts = [part for part in (running, joining) if isinstance(part, np.ndarray) and len(part)]
         if parts:
             self._draw(parts[0] if len(parts) == 1 else np.concatenate(parts))
 
     def fail_all(self, error: Exception) -> None:
         """End every job that has a row here."""
-        for row in (*self._rows, *self._fresh):
+        for row in (*self._rows, *self._joining, *self._fresh):
             row.work.fail(stumbled(error))
-        self._rows, self._fresh = [], []
+        self._rows, self._joining, self._fresh = [], [], []
 
-    def _guarded(self, rows: Sequence[_Row], compute: Callable[[], Logits]) -> Logits | None:
-        """Return the logits of some rows; a backend that raises costs these rows their jobs, no others."""
-        if not rows:
-            return np.empty((0, self.backend.vocab_size), dtype=np.float32)
+    def _sound(self, rows: list[_Row], outcome: _Outcome) -> list[_Row]:
+        """Return the rows that got logits; a backend that raised costs these rows their jobs, no others."""
+        if not isinstance(outcome, Exception):
+            return rows
+        _log.error("a decoding step failed", rows=len(rows), exc_info=outcome)
+        for row in rows:
+            row.work.fail(stumbled(outcome))
+        return []
+
+    def _compute(self, running: Sequence[_Row], joining: Sequence[_Row]) -> tuple[_Outcome, _Outcome]:
+        """Return the logits of both, or what was raised; touches no job, as it may be on another thread."""
+        decoded = self._attempt(partial(self._decode, running)) if running else NOTHING
+        first = 0 if isinstance(decoded, Exception) else len(running)
+        joined = self._attempt(partial(self._join, joining, first)) if joining else NOTHING
+        return decoded, joined
+
+    def _attempt(self, compute: Callable[[], Logits]) -> _Outcome:
         try:
             return compute()
         except Exception as error:
-            _log.exception("a decoding step failed", rows=len(rows))
-            for row in rows:
-                row.work.fail(stumbled(error))
-            return None
+            return error
 
-    def _decode(self) -> Logits:
-        tokens = np.array([row.result.tokens[-1] for row in self._rows], dtype=np.int64)
-        positions = np.array([row.position for row in self._rows], dtype=np.int64)
-        slots = np.arange(len(self._rows))
+    def _decode(self, rows: Sequence[_Row]) -> Logits:
+        tokens = np.array([row.result.tokens[-1] for row in rows], dtype=np.int64)
+        positions = np.array([row.position for row in rows], dtype=np.int64)
+        slots = np.arange(len(rows))
         logits = self.backend.step(tokens, slots, positions, slots)
-        for row in self._rows:
+        for row in rows:
             row.position += 1
         return logits
 
-    def _join(self) -> Logits:
-        """Compute the prompt of each job once and copy its slot for the job's other rows."""
+    def _join(self, rows: Sequence[_Row], first: int) -> Logits:
+        """Compute each job's prompt once, in slots from `first` on, and copy it for the job's other rows."""
         slots: dict[Work, list[int]] = {}
-        for slot, row in enumerate(self._fresh, start=len(self._rows)):
+        for slot, row in enumerate(rows, start=first):
             slots.setdefault(row.work, []).append(slot)
         prompts = [np.asarray(work.job.prompt, dtype=np.int64) for work in slots]
         lengths = [len(prompt) for prompt in prompts]
@@ -209,18 +247,22 @@ class Batch:
         logits = self.backend.step(np.concatenate(prompts), firsts, positions, np.cumsum(lengths) - 1)
         for of, length in zip(slots.values(), lengths, strict=True):
             self.backend.copy(of[0], of[1:], length)
-        if len(slots) == len(self._fresh):
+        if len(slots) == len(rows):
             return logits
         place = {work: place for place, work in enumerate(slots)}
-        return logits[[place[row.work] for row in self._fresh]]
+        return logits[[place[row.work] for row in rows]]
 
     def _draw(self, logits: Logits) -> None:
         rows = self._rows
-        drawn = sample(logits, [row.memory for row in rows], [row.bias() for row in rows])
+        biases = [None if row.stale else row.bias() for row in rows]
+        drawn = sample(logits, [row.memory for row in rows], biases)
         values = zip(rows, drawn.tokens.tolist(), drawn.logprobs.tolist(), drawn.ok.tolist(), strict=True)
         now = time.monotonic()
         ended = []
         for slot, (row, token, logprob, ok) in enumerate(values):
+            if row.stale:
+                ended.append(slot)
+                continue
             end = self._advance(row, token, logprob, now) if ok else End.BROKEN
             if end is not None:
                 row.result.end = end
@@ -256,8 +298,24 @@ class Batch:
             self.backend.copy(mover, [hole], self._rows[mover].position)
             self._rows[hole] = self._rows[mover]
         del self._rows[keep:]
-        for row in gone:
+        self._part(gone)
+
+    def _part(self, rows: Sequence[_Row]) -> None:
+        for row in rows:
             row.work.running -= 1
             if row.result.index < (row.work.rows or 0):
                 row.work.results.append(row.result)
             row.work.finish_if_done()
+
+
+def narrow(work: Work, rows: int, batches: Sequence[Batch]) -> None:
+    """Let only the first `rows` rows of a job go on, as if no more had been asked for."""
+    work.rows = work.started = rows
+    work.results = [result for result in work.results if result.index < rows]
+    work.emit(Narrowed(rows))
+    if rows == 1:
+        held = (result for batch in batches for result in batch.held(work))
+        for token in next(r.tokens for r in (*work.results, *held) if r.index == 0):
+            work.emit(Drawn(token))
+    for batch in batches:
+        batch.reap()

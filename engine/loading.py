@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from engine.registry import ModelCard
 
 DEFAULT_CONTEXT = 512
+# Weights of so many bytes stay in a core's own cache: threads then do more each for itself than together.
+SMALL_BYTES = 32_000_000
 
 _log = structlog.get_logger("engine")
 
@@ -118,11 +120,15 @@ def _onnx(
     if card.encodes:
         raise _Unfit("encoder-decoder models can't be stepped")
     from engine.backends.onnx_loading import Unfit, load_onnx
+    from engine.backends.replicas import Replicas
 
+    size = sum(path.stat().st_size for path in card.directory.glob("*.safetensors"))
+    copies = threads if size <= SMALL_BYTES else 1
     try:
-        steps = load_onnx(card.directory, codec, family, context=context, threads=threads)
+        one = load_onnx(card.directory, codec, family, context=context, threads=threads // copies)
     except Unfit as unfit:
         raise _Unfit(str(unfit)) from unfit
+    steps = Replicas([one, *(one.twin() for _ in range(copies - 1))]) if copies > 1 else one
     return steps, LaterWhole(card, steps.vocab_size, context) if has_torch() else None
 
 

@@ -6,13 +6,15 @@ Sees `step(tokens, slots, positions, rows) -> logits`; knows nothing of models, 
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import cast
 from weakref import WeakKeyDictionary
 
 import structlog
 
 from engine.backends.base import StepBackend
-from engine.batch import Batch, Work, stumbled
+from engine.batch import Batch, Work, narrow, stumbled
 from engine.jobs import Started
 from engine.lane import Lane
 from engine.pace import Pace
@@ -41,7 +43,7 @@ class Scheduler(Lane):
     def __init__(self, *, max_rows: int, max_waiting: int, name: str = "decoding") -> None:
         super().__init__(max_waiting=max_waiting, name=name)
         self._max_rows = max_rows
-        self._batches: dict[int, Batch] = {}
+        self._batches: dict[StepBackend, list[Batch]] = {}
         self._paces: WeakKeyDictionary[StepBackend, Pace] = WeakKeyDictionary()
         self._begun: list[Work] = []
         self._expected = EXPECTED
@@ -49,10 +51,13 @@ class Scheduler(Lane):
     @property
     def running_rows(self) -> int:
         """Number of rows being decoded."""
-        return sum(map(len, list(self._batches.values())))
+        return sum(map(len, self._all()))
+
+    def _all(self) -> list[Batch]:
+        return [batch for batches in list(self._batches.values()) for batch in batches]
 
     def _release(self) -> None:
-        for batch in self._batches.values():
+        for batch in self._all():
             batch.reap()
         for work in self._begun:
             if work.ended and work.results:
@@ -63,21 +68,28 @@ class Scheduler(Lane):
     def _turn(self) -> bool:
         self._admit()
         self._tell_positions()
-        busy = [batch for batch in self._batches.values() if len(batch)]
+        busy = [batch for batch in self._all() if len(batch)]
         for batch in busy:
-            self._step(batch)
-        self._batches = {key: batch for key, batch in self._batches.items() if len(batch)}
+            if not batch.under_way:
+                batch.launch()
+        beside = [batch for batch in busy if batch.beside]
+        due = [batch for batch in busy if not batch.beside]
+        # While one computes on its thread, the tokens of the one launched before it are drawn on ours.
+        due += [min(beside, key=lambda batch: batch.launched)] if beside else []
+        for batch in due:
+            self._collect(batch)
+        self._batches = {key: batches for key, batches in self._batches.items() if any(map(len, batches))}
         return bool(busy)
 
-    def _step(self, batch: Batch) -> None:
-        rows, joining, began = len(batch), batch.joining, time.monotonic()
+    def _collect(self, batch: Batch) -> None:
+        rows, joining = len(batch), batch.joining
         try:
-            batch.step()
+            batch.collect()
         except Exception as error:
             _log.exception("drawing tokens failed", rows=rows)
             batch.fail_all(error)
         if not joining:
-            self._pace(batch.backend).note(rows, time.monotonic() - began)
+            self._paces[batch.backend].note(rows, time.monotonic() - batch.launched)
 
     def _admit(self) -> None:
         """Give rows to those in line, a turn each; a job that can't have all its rows yet stays in line."""
@@ -120,10 +132,11 @@ class Scheduler(Lane):
             work.began = time.monotonic()
             self._begun.append(work)
             work.emit(Started(work.rows or count))
-        backend = cast(StepBackend, work.job.backend)
-        batch = self._batches.setdefault(id(backend), Batch(backend))
+        batches = self._batches_of(cast(StepBackend, work.job.backend))
+        parts = Counter(_least_filled(batches, count))
         try:
-            batch.add(work, count)
+            for place, part in sorted(parts.items()):
+                batches[place].add(work, part)
         except Exception as error:
             _log.exception("planning rows failed", rows=count)
             work.fail(stumbled(error))
@@ -146,8 +159,10 @@ class Scheduler(Lane):
         held = sum(other.running for other in running if not _flexible(other))
         sharing = len(self._waiting) + sum(map(_flexible, running))
         seconds = WHOLE_SECONDS * (0.5 + 0.5 / (len(running) + len(self._waiting)))
-        pace = self._pace(cast(StepBackend, work.job.backend))
-        fit = min(self._max_rows, pace.rows_within(seconds / (self._expected * work.job.max_new_tokens)))
+        batches = self._batches_of(cast(StepBackend, work.job.backend))
+        pace = self._paces[batches[0].backend]
+        of_one = pace.rows_within(seconds / (self._expected * work.job.max_new_tokens))
+        fit = min(self._max_rows, len(batches) * of_one)
         return next((rows for rows in DRAFTS if rows <= (fit - held) / sharing), 1)
 
     def _share_out(self, work: Work) -> None:
@@ -155,12 +170,25 @@ class Scheduler(Lane):
         share = self._share(work)
         for other in self._begun:
             if _flexible(other) and not other.over and other.running > share:
-                self._batches[id(other.job.backend)].narrow(other, share)
+                narrow(other, share, self._batches_of(cast(StepBackend, other.job.backend)))
 
-    def _pace(self, backend: StepBackend) -> Pace:
-        if backend not in self._paces:
-            self._paces[backend] = Pace()
-        return self._paces[backend]
+    def _batches_of(self, backend: StepBackend) -> list[Batch]:
+        """Return the batches of a backend, one for each of its replicas; these have one pace."""
+        if backend not in self._batches:
+            members = getattr(backend, "members", (backend,))
+            pace = next((self._paces[member] for member in members if member in self._paces), Pace())
+            self._paces.update(dict.fromkeys(members, pace))
+            self._batches[backend] = [Batch(member) for member in members]
+        return self._batches[backend]
+
+
+def _least_filled(batches: Sequence[Batch], count: int) -> Iterator[int]:
+    """Yield for each of `count` rows the batch that it joins, so that all stay about equally long."""
+    sizes = list(map(len, batches))
+    for _ in range(count):
+        place = sizes.index(min(sizes))
+        sizes[place] += 1
+        yield place
 
 
 def _flexible(work: Work) -> bool:

@@ -72,7 +72,7 @@ class OnnxBackend:
         self.vocab_size = graph.vocabulary
         self.context = context
         self.heads = graph.heads
-        self._graph = graph
+        self._graph, self._threads = graph, threads
         self._session = session(graph, threads)
         self._room = min(context, ROOM_STEP)
         self._cache = self._buffer(0)
@@ -81,6 +81,10 @@ class OnnxBackend:
         self.weight_bytes = min(array.itemsize for array in graph.arrays.values())
         self._held = np.zeros(0, dtype=np.int64)
         self._calls: dict[tuple[int, int], _Call] = {}
+
+    def twin(self) -> OnnxBackend:
+        """Return another one of the same model, with slots and threads of its own."""
+        return OnnxBackend(self._graph, self.context, self._threads)
 
     def step(self, tokens: Ints, slots: Ints, positions: Ints, rows: Ints) -> Logits:
         if len(rows) == len(tokens) and positions.min() > 0 and (slots[1:] == slots[:-1] + 1).all():

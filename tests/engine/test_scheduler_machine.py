@@ -9,6 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
+from engine.backends.replicas import Replicas
 from engine.errors import Overloaded
 from engine.jobs import Failed, Finished, Job
 from engine.scheduler import Scheduler
@@ -43,10 +44,17 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.paused = False
         self.all: list[Asked] = []
 
-    @initialize(max_rows=st.integers(1, 6), max_waiting=st.integers(1, 8), backends=st.integers(1, 3))
-    def build(self, max_rows: int, max_waiting: int, backends: int) -> None:
+    @initialize(
+        max_rows=st.integers(1, 6),
+        max_waiting=st.integers(1, 8),
+        copies=st.lists(st.integers(1, 3), min_size=1, max_size=3),
+    )
+    def build(self, max_rows: int, max_waiting: int, copies: list[int]) -> None:
         self.max_rows, self.max_waiting = max_rows, max_waiting
-        self.backends = [ScriptedBackend(script) for _ in range(backends)]
+        scripted = [[ScriptedBackend(script) for _ in range(count)] for count in copies]
+        self.alone = [few[0] for few in scripted if len(few) == 1]
+        self.all_backends = [backend for few in scripted for backend in few]
+        self.backends = [few[0] if len(few) == 1 else Replicas(few) for few in scripted]
         self.scheduler = Scheduler(max_rows=max_rows, max_waiting=max_waiting)
 
     @rule(
@@ -103,9 +111,10 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.scheduler.pause()
         else:
             self.scheduler.resume()
-        steps = [backend.steps for backend in self.backends]
+        # A replica's thread may still be at the step it began before.
+        steps = [backend.steps for backend in self.alone]
         self.scheduler.run_once()
-        assert not paused or steps == [backend.steps for backend in self.backends]
+        assert not paused or steps == [backend.steps for backend in self.alone]
 
     @invariant()
     def ends_come_once_and_last(self) -> None:
@@ -119,7 +128,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def rows_stay_within_bounds(self) -> None:
         if self.all:
             assert self.scheduler.running_rows <= self.max_rows
-            assert all(backend.most_rows <= self.max_rows for backend in self.backends)
+            assert all(backend.most_rows <= self.max_rows for backend in self.all_backends)
 
     def teardown(self) -> None:
         try:
@@ -130,7 +139,8 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def finish(self) -> None:
         self.scheduler.resume()
-        for _ in range(STEPS_OF_A_ROW * 8 * len(self.all) + 5):
+        # A turn collects the step of one replica.
+        for _ in range(STEPS_OF_A_ROW * 16 * len(self.all) + 5):
             self.scheduler.run_once()
         assert (self.scheduler.running_rows, self.scheduler.waiting, self.scheduler.jobs) == (0, 0, 0)
         for asked in self.all:

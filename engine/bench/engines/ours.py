@@ -30,7 +30,8 @@ class Ours:
         self._runner = asyncio.Runner()
         self._service = StoryService(self._settings, loader=self._load)
         self._runner.run(self._service.start())
-        steps = self._models[0].steps
+        loaded = self._models[0].steps
+        steps = getattr(loaded, "first", loaded)
         plain = 2.0 if setup.device == "cuda" else 4.0
         weight, cache = (float(getattr(steps, f"{what}_bytes", plain)) for what in ("weight", "cache"))
         self.about = About(weight, cache, backend=type(steps).__name__)
