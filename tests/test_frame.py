@@ -26,7 +26,9 @@ def compose() -> dict[str, Any]:
 def test_services_of_ours_run_without_root_and_are_built_from_a_stage_that_exists(
     compose: dict[str, Any],
 ) -> None:
-    stages = set(re.findall(r"^FROM .+ AS (\w+)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.M))
+    stages = set(
+        re.findall(r"^FROM .+ AS ([\w-]+)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.M)
+    )
     ours = {name: service for name, service in compose["services"].items() if "build" in service}
     assert set(ours) == {"engine", "engine-gpu", "bot", "trainer"}
     for name, service in ours.items():

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from training.data.documents import Document
 from training.data.genre import PRECISION, GenreFigures
+from training.data.whole_files import write_json
 from training.recipe import load_recipe
 
 # One row a source: what model cards are made from. The figures about labels stand beside it.
@@ -67,9 +68,7 @@ class DataCard:
             "levels_asked_x_measured": self.levels,
         }
         for name, value in ((CARD, rows), (REPORT, report)):
-            part = folder / f"{name}.part"
-            part.write_text(json.dumps(value, indent=1), encoding="utf-8")
-            part.replace(folder / name)
+            write_json(folder / name, value, indent=1)
 
 
 def load_card(folder: Path) -> DataCard | None:

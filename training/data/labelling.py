@@ -15,6 +15,7 @@ import numpy as np
 
 from training.data.embeddings import WIDTH, Embedder, Vectors
 from training.data.storyline import Storyliner
+from training.data.whole_files import write_json
 
 # Raised whenever storylines or vectors of the same text would come out otherwise.
 VERSION = 1
@@ -64,9 +65,7 @@ class Labeller:
                 liner = Storyliner(self._embedder)
                 liner.learn(part)
                 lines = [[keyword.word for keyword in line] for line in liner.find(part)]
-                temporary = path.with_suffix(".part")
-                temporary.write_text(json.dumps(lines), encoding="utf-8")
-                temporary.replace(path)
+                write_json(path, lines)
             found += json.loads(path.read_text(encoding="utf-8"))
             progress(start + len(part))
         return found

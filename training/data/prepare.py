@@ -35,6 +35,7 @@ from training.data.labels import common_words
 from training.data.readers import CorpusError
 from training.data.reading import Reading, read_source
 from training.data.sources import SOURCES, Source
+from training.data.whole_files import write_json
 
 # Raised whenever the same files would be prepared otherwise.
 VERSION = 3
@@ -175,7 +176,7 @@ class _Preparation:
                     partial(self._watch, f"{source.name}: reading", total=0),
                 )
                 kept = write_documents(path, texts)
-                note.write_text(json.dumps([reading.refused, reading.duplicates]), encoding="utf-8")
+                write_json(note, [reading.refused, reading.duplicates])
                 self._report(f"{source.name}: {kept:,} documents read")
             refused, duplicates = json.loads(note.read_text(encoding="utf-8"))
             self._readings[source.name] = Reading(Counter(refused), duplicates)
@@ -190,7 +191,7 @@ class _Preparation:
         if not path.exists():
             entries = [Entry(d.text, d.group, d.held_out) for d in flat]
             matches = near_duplicates(entries, lambda done: self._watch("near-duplicates", done, len(flat)))
-            path.write_text(json.dumps([[m.index, m.other] for m in matches]), encoding="utf-8")
+            write_json(path, [[m.index, m.other] for m in matches])
             self._report(f"near-duplicates: {len(matches):,} of {len(flat):,} documents left out")
         gone: set[int] = set()
         for index, other in json.loads(path.read_text(encoding="utf-8")):
@@ -230,7 +231,7 @@ class _Preparation:
     def _common(self, heart: Sequence[Document]) -> frozenset[str]:
         """Return the common words of the first source, and leave them beside the data."""
         words = common_words(document.text for document in heart)
-        (self._out / "common_words.json").write_text(json.dumps(sorted(words)), encoding="utf-8")
+        write_json(self._out / "common_words.json", sorted(words))
         return words
 
 
