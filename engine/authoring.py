@@ -154,7 +154,7 @@ class Author:
                     case Started(rows) | Narrowed(rows):
                         self.rows = self.telling.rows = rows
                         self.started_at = self.started_at or time.monotonic()
-                    case Drawn():
+                    case Drawn() if streamer.due:
                         delta = await asyncio.to_thread(streamer.next_text)
                         if delta:
                             yield self._text(delta)
