@@ -30,7 +30,7 @@ class EngineSettings(BaseSettings):
     models_dir: Path | None = Field(None, description="folder of added models")
     default_model: str = Field("storyteller", description="model used when a request names none")
     max_waiting: int = Field(64, ge=1, le=10_000, description="requests that may wait for a slot")
-    max_rows: int = Field(48, ge=1, le=512, description="stories decoded together")
+    max_rows: int = Field(64, ge=1, le=512, description="stories decoded together")
     threads: int | None = Field(None, ge=1, le=256, description="compute threads; empty = detect")
     deadline_seconds: float = Field(60.0, gt=0, le=3600, description="longest a story may take")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models run")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from engine.schema import (
     DoneEvent,
     ErrorCode,
@@ -57,13 +59,17 @@ class TestStreaming:
         assert isinstance(event, DoneEvent)
         assert event.result.timing.first_text_ms <= event.result.timing.total_ms
 
-    async def test_nothing_unsuitable_is_ever_shown(self, open_service: Open) -> None:
-        bad = " The dog ran home. They watched porn. Then it slept."
+    @pytest.mark.parametrize(
+        "bad", [" They watched porn.", " It was late and cold." * 6 + " They saw p. o. r. n. and left."]
+    )
+    async def test_nothing_unsuitable_is_ever_shown(self, open_service: Open, bad: str) -> None:
+        bad = f" The dog ran home.{bad} Then it slept."
         service = await open_service(typist(" x", bad, " It was happy and it slept. Good."))
         events = await events_of(service, title="A dog", n_candidates=1)
         shown = "".join(event.delta for event in events if isinstance(event, TextEvent))
         assert shown.startswith("The dog ran home.")
         assert "porn" not in shown
+        assert "p. o." not in shown
         last = events[-1]
         assert isinstance(last, DoneEvent)
         assert last.result.text == shown
