@@ -63,6 +63,7 @@ class _Call:
     last_positions: npt.NDArray[np.int32]
     longest: npt.NDArray[np.int32]
     picks: Ints
+    logits: Logits
 
 
 class OnnxBackend:
@@ -80,6 +81,7 @@ class OnnxBackend:
         self.cache_bytes = self._cache.itemsize
         self.weight_bytes = min(array.itemsize for array in graph.arrays.values())
         self._held = np.zeros(0, dtype=np.int64)
+        self._logits = self._room_for_logits(0)
         self._calls: dict[tuple[int, int], _Call] = {}
 
     def twin(self) -> OnnxBackend:
@@ -127,34 +129,33 @@ class OnnxBackend:
         self._held[first : first + len(tokens)] = positions + 1
         call = self._calls.get((first, len(tokens)))
         if call is None:
-            call = self._calls[first, len(tokens)] = self._call(first, len(tokens), 1, 1)
+            call = self._calls[first, len(tokens)] = self._call(first, 1, self._logits[: len(tokens)])
         call.tokens[:, 0] = tokens
         call.positions[:, 0] = positions
         call.last_positions[:] = positions
         call.longest[...] = longest
-        last: Logits = self._run(call)[:, 0]
-        return last
+        self._session.run_with_iobinding(call.binding)
+        # Binding another array in each step takes longer than this copy.
+        return call.logits[:, 0].copy()
 
     def _prefill(self, tokens: Ints, slot: int, picks: Ints) -> Logits:
         """Take a whole prompt in one slot; logits of the positions `picks`."""
         self._reserve(slot + 1, len(tokens))
         self._held[slot] = len(tokens)
-        call = self._call(slot, 1, len(tokens), len(picks))
+        logits = np.empty((1, len(picks), self.vocab_size), dtype=np.float32)
+        call = self._call(slot, len(tokens), logits)
         call.tokens[0] = tokens
         call.positions[0] = np.arange(len(tokens))
         call.last_positions[:] = len(tokens) - 1
         call.longest[...] = len(tokens)
         call.picks[:] = picks
-        alone: Logits = self._run(call)[0]
+        self._session.run_with_iobinding(call.binding)
+        alone: Logits = logits[0]
         return alone
 
-    def _run(self, call: _Call) -> Logits:
-        logits = np.empty((len(call.tokens), len(call.picks), self.vocab_size), dtype=np.float32)
-        _bind(call.binding.bind_output, "logits", logits)
-        self._session.run_with_iobinding(call.binding)
-        return logits
-
-    def _call(self, first: int, rows: int, length: int, picks: int) -> _Call:
+    def _call(self, first: int, length: int, logits: Logits) -> _Call:
+        """Bind a call over the slots from `first` on that fills `logits` [rows, picks, vocabulary]."""
+        rows, picks, _ = logits.shape
         call = _Call(
             self._session.io_binding(),
             tokens=np.zeros((rows, length), dtype=np.int64),
@@ -162,12 +163,14 @@ class OnnxBackend:
             last_positions=np.zeros(rows, dtype=np.int32),
             longest=np.zeros((), dtype=np.int32),
             picks=np.zeros(picks, dtype=np.int64),
+            logits=logits,
         )
         bind = call.binding.bind_input
         for name in ("tokens", "last_positions", "longest", "picks"):
             _bind(bind, name, getattr(call, name))
         if self._graph.positions:
             _bind(bind, "positions", call.positions)
+        _bind(call.binding.bind_output, "logits", call.logits)
         for layer, pair in enumerate(self._cache):
             for name, buffer in zip(("key", "value"), pair, strict=True):
                 part = buffer[first : first + rows]
@@ -180,6 +183,9 @@ class OnnxBackend:
         held = self._cache[:, :, slot, :, : self._held[slot]]
         found: npt.NDArray[np.float32] = np.abs(held).max(axis=3).astype(np.float32)
         return found
+
+    def _room_for_logits(self, slots: int) -> Logits:
+        return np.empty((slots, 1, self.vocab_size), dtype=np.float32)
 
     def _buffer(self, slots: int) -> npt.NDArray[np.generic]:
         # Zeros take no memory before something is written, so that room costs nothing until it is used.
@@ -195,6 +201,7 @@ class OnnxBackend:
         self._room = max(self._room, min(self.context, -(-length // ROOM_STEP) * ROOM_STEP))
         old, self._cache = self._cache, self._buffer(slots)
         self._calls.clear()
+        self._logits = self._room_for_logits(slots)
         for slot, held in enumerate(self._held):
             self._cache[:, :, slot, :, :held] = old[:, :, slot, :, :held]
         self._held = np.r_[self._held, np.zeros(slots - have, dtype=np.int64)]
