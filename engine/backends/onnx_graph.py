@@ -54,13 +54,15 @@ def build(
     context: int,
     quantised: bool,
     cache_steps: Floats | None = None,
+    integers: bool = False,
 ) -> Graph:
     """Return the graph of a checkpoint for positions 0 … context-1. Raises UnknownLayout.
 
     `quantised` has 8-bit weights in all linear layers, the head included. With `cache_steps` (see `Nodes`)
-    the cache holds 8-bit keys and values.
+    the cache holds 8-bit keys and values. `integers` (see `Nodes`) leaves the head in blocks, since a number
+    that is none would get lost on the way to the logits.
     """
-    nodes = Nodes(weights, quantised, cache_steps)
+    nodes = Nodes(weights, quantised, cache_steps, integers)
     made = body(config, nodes, context)
     # The head is a large share of a small model's work, and a prompt needs it for its last position only.
     picked = nodes.add("Gather", [made.value, "picks"], axis=1)

@@ -75,19 +75,19 @@ def _llama(config: Config, nodes: Nodes, context: int) -> Body:
     value, change = "", ""
     for layer in range(layers):
         at = f"model.layers.{layer}."
-        gain = nodes.weight(f"{at}input_layernorm.weight")
-        value, residual = _rms_norm(nodes, residual, change, gain, epsilon)
+        before = nodes.weight(f"{at}input_layernorm.weight")
+        value, residual = _rms_norm(nodes, residual, change, _own_gain(nodes, before), epsilon)
         qkv = [_linear_of(nodes, f"{at}self_attn.{name}_proj") for name in "qkv"]
         qkv = [
             (_widened(w, head_dim, wide), None if b is None else _widened(b, head_dim, wide)) for w, b in qkv
         ]
-        mixed = nodes.attention(_joined(nodes, value, qkv), layer, shape)
+        mixed = nodes.attention(_joined(nodes, value, qkv, before), layer, shape)
         weight, bias = _linear_of(nodes, f"{at}self_attn.o_proj")
         change = nodes.linear(mixed, _widened(weight.T, head_dim, wide).T, bias)
-        gain = nodes.weight(f"{at}post_attention_layernorm.weight")
-        value, residual = _rms_norm(nodes, residual, change, gain, epsilon)
+        between = nodes.weight(f"{at}post_attention_layernorm.weight")
+        value, residual = _rms_norm(nodes, residual, change, _own_gain(nodes, between), epsilon)
         gates = [_linear_of(nodes, f"{at}mlp.{name}_proj") for name in ("gate", "up")]
-        both = _joined(nodes, value, gates)
+        both = _joined(nodes, value, gates, between)
         gate, up = f"gate_{layer}", f"up_{layer}"
         nodes.add("Split", [both], [gate, up], axis=-1, num_outputs=2)
         # x · sigmoid(x), which ONNX Runtime has in one operator under this name.
@@ -167,13 +167,19 @@ def _convolution(nodes: Nodes, name: str) -> tuple[Floats, Floats]:
     return np.ascontiguousarray(nodes.weight(f"{name}.weight").T), nodes.weight(f"{name}.bias")
 
 
-def _joined(nodes: Nodes, value: str, parts: list[tuple[Floats, Floats | None]]) -> str:
-    """Multiply by several weights in one product."""
+def _joined(nodes: Nodes, value: str, parts: list[tuple[Floats, Floats | None]], gain: Floats) -> str:
+    """Multiply what `_rms_norm` made with `_own_gain` of a gain by several weights in one product."""
     weight = np.concatenate([weight for weight, _ in parts])
-    if all(bias is None for _, bias in parts):
-        return nodes.linear(value, weight)
     biases = [np.zeros(len(weight), np.float32) if bias is None else bias for weight, bias in parts]
-    return nodes.linear(value, weight, np.concatenate(biases))
+    bias = None if all(bias is None for _, bias in parts) else np.concatenate(biases)
+    if nodes.integers:
+        return nodes.integer_linear(value, weight * gain, bias)
+    return nodes.linear(value, weight, bias)
+
+
+def _own_gain(nodes: Nodes, gain: Floats) -> Floats:
+    """Return the gain of a norm before `_joined`: integers have it in their weights."""
+    return np.ones_like(gain) if nodes.integers else gain
 
 
 def _rms_norm(nodes: Nodes, residual: str, change: str, gain: Floats, epsilon: float) -> tuple[str, str]:

@@ -54,16 +54,17 @@ def load_onnx(
     if not math.isfinite(exact):
         raise Unfit("its logits are no numbers")
     steps = np.maximum(np.max(ranges, axis=0), SMALLEST) * (MARGIN / LARGEST)
-    for cache_steps in (steps, None):
+    for integers, cache_steps in ((True, steps), (False, steps), (False, None)):
         if cache_steps is not None and threads > plain.heads:
             continue
-        small = make(quantised=True, cache_steps=cache_steps)
+        small = make(quantised=True, cache_steps=cache_steps, integers=integers)
         rounded = bits_per_byte(small, texts)
         if rounded < exact * (1 + MAX_WORSENING) and apart(small):
             return small
         _log.warning(
             "8 bits are not good enough here",
             model=directory.name,
+            products="integers" if integers else "blocks",
             cache="float32" if cache_steps is None else "8 bits",
             bits_per_byte=round(rounded, 4),
             bits_per_byte_float32=round(exact, 4),
@@ -79,9 +80,17 @@ def _backend(
     *,
     quantised: bool = False,
     cache_steps: Floats | None = None,
+    integers: bool = False,
 ) -> OnnxBackend:
     try:
-        graph = build(config, weights, context=context, quantised=quantised, cache_steps=cache_steps)
+        graph = build(
+            config,
+            weights,
+            context=context,
+            quantised=quantised,
+            cache_steps=cache_steps,
+            integers=integers,
+        )
         return OnnxBackend(graph, context, threads)
     except UnknownLayout as error:
         raise Unfit(str(error)) from error

@@ -1,4 +1,4 @@
-"""Weights of a model directory as float32 arrays, and 8-bit blocks of them for ONNX Runtime's MatMulNBits.
+"""Weights of a model directory as float32 arrays, and 8-bit numbers made of them for ONNX Runtime.
 
 Reads safetensors only, one file or several with an index. Knows nothing of graphs or layouts.
 """
@@ -56,6 +56,22 @@ class Blocks:
 
     values: Bytes
     scales: Floats
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A weight in 8 bits: `values` [inputs, outputs] around 0 and `scales` [outputs]."""
+
+    values: npt.NDArray[np.int8]
+    scales: Floats
+
+
+def columns(weight: Floats) -> Columns:
+    """Round a weight [outputs, inputs] to 8 bits, symmetric around 0, with a scale for each output."""
+    scales = np.abs(weight).max(axis=1) / np.float32(LARGEST)
+    scales[scales == 0] = 1.0
+    values = np.rint(weight / scales[:, None])
+    return Columns(np.ascontiguousarray(values.astype(np.int8).T), scales)
 
 
 def blocks(weight: Floats) -> Blocks:

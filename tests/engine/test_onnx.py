@@ -29,7 +29,7 @@ from engine.registry import SHIPPED
 
 VOCABULARY = 97
 CONTEXT = 640
-BITS = ("float32", "8bit", "8bit cache")
+BITS = ("float32", "8bit", "8bit cache", "integers")
 Model = Any
 Floats = np.ndarray[Any, Any]
 
@@ -99,14 +99,21 @@ def saved(name: str, folder: Path, dtype: torch.dtype = torch.float32) -> Model:
 
 
 def backend_of(folder: Path, bits: str = "float32", context: int = CONTEXT) -> OnnxBackend:
-    """Return a backend with weights and cache of float32, "8bit" weights, or "8bit cache" as well."""
+    """Return a backend with weights and cache of float32, "8bit" weights, "8bit cache", "integers"."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     weights = read_weights(folder)
     quantised = bits != "float32"
     graph = build(config, weights, context=context, quantised=quantised)
-    if bits == "8bit cache":
+    if bits in ("8bit cache", "integers"):
         steps = np.full((graph.layers, 2, graph.kv_heads, graph.head_dim), 0.05, dtype=np.float32)
-        graph = build(config, weights, context=context, quantised=True, cache_steps=steps)
+        graph = build(
+            config,
+            weights,
+            context=context,
+            quantised=True,
+            cache_steps=steps,
+            integers=bits == "integers",
+        )
     return OnnxBackend(graph, context, threads=2)
 
 

@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from structlog.testing import capture_logs
 
+from engine.backends import onnx_nodes
 from engine.backends.onnx_causal import OnnxBackend
 from engine.backends.onnx_weights import read_weights
 from engine.config import EngineSettings
@@ -121,17 +122,27 @@ class TestGate:
         weights = read_weights(path)
         for name, weight in weights.items():
             # A column in each block that adds nothing, beside which the others round to nothing.
-            if name.endswith(("gate_proj.weight", "up_proj.weight")):
+            if name.endswith("down_proj.weight"):
                 weight[:, 5::64] = 1e3
-            elif name.endswith("post_attention_layernorm.weight"):
-                weight[5::64] = 1e-7
+            elif name.endswith("up_proj.weight"):
+                weight[5::64] *= 1e-7
         save_file(weights, path / "model.safetensors", {"format": "pt"})
         with capture_logs() as logs:
             model = loaded(path)
         lines = [line for line in logs if "8 bits" in line["event"]]
-        assert [line["cache"] for line in lines] == ["8 bits", "float32"]
+        tried = [(line["products"], line["cache"]) for line in lines]
+        assert tried == [("integers", "8 bits"), ("blocks", "8 bits"), ("blocks", "float32")]
         assert all(line["bits_per_byte"] > 1.01 * line["bits_per_byte_float32"] for line in lines)
         assert isinstance(model.steps, OnnxBackend)
+
+    def test_blocks_are_taken_where_integers_would_spoil_the_model(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(onnx_nodes, "REACH", 0.5)
+        with capture_logs() as logs:
+            loaded(SHIPPED / "storyteller")
+        lines = [line for line in logs if "8 bits" in line["event"]]
+        assert [(line["products"], line["cache"]) for line in lines] == [("integers", "8 bits")]
 
     def test_the_shipped_model_loses_next_to_nothing(self) -> None:
         with capture_logs() as logs:
