@@ -174,13 +174,20 @@ def _penalise(logits: Floats, rows: Sequence[RowMemory]) -> None:
 def _add_dense(logits: Floats, biases: Sequence[Bias | None]) -> None:
     """Add the biases over the whole vocabulary, at once where neighbouring rows share one."""
     dense = [None if bias is None else bias.dense for bias in biases]
+    if not any(dense):
+        return
+    places = _places([_NONE if one is None else one.spared for one in dense], logits.shape[1])
+    flat = logits.reshape(-1)
+    spared = flat[places]
+    values = [None if one is None else one.values for one in dense]
     start = 0
-    for end in range(1, len(dense) + 1):
-        if end == len(dense) or dense[end] is not dense[start]:
-            values = dense[start]
-            if values is not None:
-                logits[start:end, : len(values)] += values
+    for end in range(1, len(values) + 1):
+        if end == len(values) or values[end] is not values[start]:
+            shared = values[start]
+            if shared is not None:
+                logits[start:end, : len(shared)] += shared
             start = end
+    flat[places] = spared
 
 
 def _add(logits: Floats, biases: Sequence[Bias | None]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.constraints import State, WordForms, WordKeeper
-from engine.jobs import Bias
+from engine.jobs import Bias, Dense
 from engine.level_bias import LevelKeeper, LevelPlan
 from engine.sentences import ends_properly
 from engine.vocabulary import Vocabulary
@@ -50,10 +50,11 @@ class _Part:
         still = Bias(
             np.fromiter(found, np.int64, len(found)), np.fromiter(found.values(), np.float32, len(found))
         )
-        which = np.isin(still.ids, list(pushed)) & (still.values > LONGER)
-        return cls(still, which.astype(np.float32) if which.any() else None)
+        raised = set(pushed)
+        which = [float(token in raised and value > LONGER) for token, value in found.items()]
+        return cls(still, np.array(which, dtype=np.float32) if any(which) else None)
 
-    def at(self, push: float, dense: Floats | None = None) -> Bias:
+    def at(self, push: float, dense: Dense | None = None) -> Bias:
         if self.pushed is not None:
             return Bias(self.still.ids, self.still.values + self.pushed * np.float32(push), dense)
         return self.still if dense is None else Bias(self.still.ids, self.still.values, dense)

@@ -25,15 +25,29 @@ IDLE_ROWS = 32
 
 
 @dataclass(frozen=True)
+class Dense:
+    """What to add to the logits of ids 0, 1, …, but for `spared` ones (unique); rows may share the values."""
+
+    values: npt.NDArray[np.float32]
+    spared: npt.NDArray[np.int64]
+
+    def whole(self) -> npt.NDArray[np.float32]:
+        """Return what is added to each id in the end."""
+        found = self.values.copy()
+        found[self.spared] = 0
+        return found
+
+
+@dataclass(frozen=True)
 class Bias:
     """What to add to the logits of some tokens. Ids are unique; a value may be -inf.
 
-    `dense`, if any, is added on top to the logits of ids 0, 1, …; rows may share it, nobody changes it.
+    `dense`, if any, is added on top.
     """
 
     ids: npt.NDArray[np.int64]
     values: npt.NDArray[np.float32]
-    dense: npt.NDArray[np.float32] | None = None
+    dense: Dense | None = None
 
 
 class Guide(Protocol):

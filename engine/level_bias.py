@@ -16,12 +16,14 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
+from engine.jobs import Dense
 from engine.lexicon import forms, graded_words
 from engine.schema import Level
 from engine.vocabulary import Vocabulary
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
+NONE: Ints = np.empty(0, dtype=np.int64)
 EncodeAll = Callable[[Sequence[str]], Sequence[Sequence[int]]]
 
 # Nats off the token that leaves the level (docs/word-keeping.md says what other values bring).
@@ -103,9 +105,9 @@ class LevelPlan:
     grading: Grading
     level: int
     exempt: _Node
-    between: Floats
+    between: Dense
     within: Floats
-    allowed: dict[tuple[_Node, ...], Ints] = field(default_factory=dict)
+    allowed: dict[tuple[_Node, ...], Dense] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -123,19 +125,16 @@ class LevelPlan:
         between[exempt.within(number)] = 0.0
         within = between.copy()
         within[list(grading.inside)] = -STRENGTH
-        return cls(grading, number, exempt, between, within)
+        return cls(grading, number, exempt, Dense(between, NONE), within)
 
-    def after(self, nodes: tuple[_Node, ...]) -> Floats:
+    def after(self, nodes: tuple[_Node, ...]) -> Dense:
         """Return the bias inside a word that still is within the level."""
-        ids = self.allowed.get(nodes)
-        if ids is None:
-            found = [token for node in nodes for token in node.within(self.level)]
-            ids = self.allowed[nodes] = np.array(found, dtype=np.int64)
-        if not len(ids):
-            return self.within
-        bias = self.within.copy()
-        bias[ids] = 0.0
-        return bias
+        found = self.allowed.get(nodes)
+        if found is None:
+            ids = {token for node in nodes for token in node.within(self.level)}
+            spared = np.fromiter(ids, dtype=np.int64, count=len(ids)) if ids else NONE
+            found = self.allowed[nodes] = Dense(self.within, spared)
+        return found
 
 
 class LevelKeeper:
@@ -152,8 +151,8 @@ class LevelKeeper:
         return twin
 
     @property
-    def dense(self) -> Floats:
-        """Bias of every token; shared among rows, not to be changed."""
+    def dense(self) -> Dense:
+        """Bias of every token."""
         return self._plan.after(self._nodes) if self._nodes else self._plan.between
 
     def observe(self, token: int) -> None:

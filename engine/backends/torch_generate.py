@@ -156,7 +156,7 @@ class _Steering(LogitsProcessor):  # type: ignore[misc]
                 values = torch.from_numpy(np.maximum(bias.values, -1e4)).to(scores)
                 scores[row, ids] += values
                 if bias.dense is not None:
-                    dense = torch.from_numpy(bias.dense).to(scores)
+                    dense = torch.from_numpy(bias.dense.whole()).to(scores)
                     scores[row, : len(dense)] += dense
         self._guides = guides
         return scores

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from engine.decoding import RowMemory, sample, uniforms
-from engine.jobs import Bias, RowPlan, RowSettings, TokenMarks
+from engine.jobs import Bias, Dense, RowPlan, RowSettings, TokenMarks
 from engine.schema import Decoding
 
 VOCABULARY = 60
@@ -199,14 +199,15 @@ def test_a_bias_over_the_whole_vocabulary_is_added_to_its_row_alone() -> None:
     none = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
     changed = rows.copy()
     biases = [
-        Bias(*none, dense),
-        Bias(*none, dense),
+        Bias(*none, Dense(dense, np.array([7, 2]))),
+        Bias(*none, Dense(dense, none[0])),
         None,
-        Bias(np.array([3]), np.ones(1, np.float32), dense),
+        Bias(np.array([3]), np.ones(1, np.float32), Dense(dense, none[0])),
     ]
     drawn = sample(changed, [memory(temperature=0.0) for _ in range(4)], biases)
     wanted = rows.copy()
     wanted[[0, 1, 3], : len(dense)] += dense
+    wanted[0, [7, 2]] = rows[0, [7, 2]]
     wanted[3, 3] += 1
     assert np.allclose(changed, wanted, atol=1e-6)
     assert drawn.tokens.tolist() == wanted.argmax(axis=1).tolist()

@@ -34,7 +34,7 @@ def cost(codec: Codec, vocabulary: Vocabulary):  # type: ignore[no-untyped-def]
         keeper = LevelKeeper(LevelPlan.of(level, vocabulary, codec.plain_batch, words, opening))
         total = 0.0
         for token in codec.plain(text):
-            total -= float(keeper.dense[token])
+            total -= float(keeper.dense.whole()[token])
             keeper.observe(token)
         return total
 
@@ -49,7 +49,7 @@ def test_every_graded_word_is_free_at_its_level(codec: Codec, vocabulary: Vocabu
             if number <= plan.level:
                 keeper = LevelKeeper(plan)
                 for token in codec.plain(f" {word}"):
-                    assert keeper.dense[token] == 0, (word, level)
+                    assert keeper.dense.whole()[token] == 0, (word, level)
                     keeper.observe(token)
 
 
@@ -82,7 +82,7 @@ def test_what_was_asked_for_or_given_is_free(cost) -> None:  # type: ignore[no-u
 
 
 def test_levels_are_in_order(codec: Codec, vocabulary: Vocabulary) -> None:
-    each = [LevelPlan.of(level, vocabulary, codec.plain_batch, ()).between for level in Level]
+    each = [LevelPlan.of(level, vocabulary, codec.plain_batch, ()).between.whole() for level in Level]
     free = [np.count_nonzero(bias == 0) for bias in each]
     assert free == sorted(free)
     assert free[0] < free[-1]
@@ -95,4 +95,4 @@ def test_a_fork_goes_its_own_way(codec: Codec, vocabulary: Vocabulary) -> None:
     twin = keeper.fork()
     twin.observe(first)
     assert keeper.dense is not twin.dense
-    assert (keeper.dense == LevelKeeper(keeper._plan).dense).all()
+    assert (keeper.dense.whole() == LevelKeeper(keeper._plan).dense.whole()).all()
