@@ -133,6 +133,8 @@ class Batch:
         self._flight: Callable[[], tuple[_Outcome, _Outcome]] | None = None
         self.launched = 0.0
         """When the step under way began."""
+        self.beside = False
+        """Whether the step under way computes on a thread of its own."""
 
     def __len__(self) -> int:
         return len(self._rows) + len(self._joining) + len(self._fresh)
@@ -141,11 +143,6 @@ class Batch:
     def under_way(self) -> bool:
         """Whether a step was launched and not yet collected."""
         return self._flight is not None
-
-    @property
-    def beside(self) -> bool:
-        """Whether a step computes on a thread of its own."""
-        return hasattr(self.backend, "submit")
 
     @property
     def joining(self) -> int:
@@ -178,11 +175,15 @@ class Batch:
         if not self.under_way:
             self._leave([slot for slot, row in enumerate(self._rows) if row.stale])
 
-    def launch(self) -> None:
-        """Begin a step: a token for every running row and the prompts of those that join."""
+    def launch(self, *, alone: bool = True) -> None:
+        """Begin a step: a token for every running row and the prompts of those that join.
+
+        Handing it to another thread takes longer than it helps when this batch is `alone`.
+        """
         self._joining, self._fresh = self._fresh, []
         self.launched = time.monotonic()
         self._flight = partial(self._compute, self._rows, self._joining)
+        self.beside = not alone and hasattr(self.backend, "submit")
         if self.beside:
             self._flight = cast("Replica", self.backend).submit(self._flight).result
 

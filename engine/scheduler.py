@@ -33,6 +33,8 @@ LEFT_BY_PERSON = 1 / 4
 LEFT_BY_GROUP = 1 / 8
 # One person and one group at a time can have that many rows, the person in a group and alone.
 MOST_SKIPS = 4
+# Rows that one replica steps faster than two, which have to wake each other's threads.
+TOGETHER = 12
 
 _log = structlog.get_logger("engine")
 
@@ -71,7 +73,7 @@ class Scheduler(Lane):
         busy = [batch for batch in self._all() if len(batch)]
         for batch in busy:
             if not batch.under_way:
-                batch.launch()
+                batch.launch(alone=len(busy) == 1)
         beside = [batch for batch in busy if batch.beside]
         due = [batch for batch in busy if not batch.beside]
         # While one computes on its thread, the tokens of the one launched before it are drawn on ours.
@@ -183,10 +185,10 @@ class Scheduler(Lane):
 
 
 def _least_filled(batches: Sequence[Batch], count: int) -> Iterator[int]:
-    """Yield for each of `count` rows the batch that it joins, so that all stay about equally long."""
+    """Yield for each of `count` rows the batch that it joins: few stay together, many are shared evenly."""
     sizes = list(map(len, batches))
     for _ in range(count):
-        place = sizes.index(min(sizes))
+        place = 0 if sizes[0] < TOGETHER else sizes.index(min(sizes))
         sizes[place] += 1
         yield place
 
