@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +29,8 @@ EncodeAll = Callable[[Sequence[str]], Sequence[Sequence[int]]]
 STRENGTH = 2.5
 
 NEVER = 99
+# Vocabularies whose gradings are kept, 9 MB each.
+MOST_GRADINGS = 2
 _START = re.compile(rb" [a-z]+")
 _INSIDE = re.compile(rb"[a-z]+")
 _LETTERS = re.compile(r"[a-z]+")
@@ -82,16 +83,22 @@ class Grading:
         return found
 
 
-_gradings: WeakKeyDictionary[Vocabulary, Grading] = WeakKeyDictionary()
+_gradings: dict[int, Grading] = {}
 _lock = Lock()
 
 
 def grading_of(vocabulary: Vocabulary, encode: EncodeAll) -> Grading:
-    """Return the vocabulary's grading, made at the first call (half a second)."""
+    """Return the vocabulary's grading, made at the first call (half a second).
+
+    Models of equal vocabularies share one: a new version of a model has it at once, and the tokenizers
+    library does not give back the memory in which it keeps the words it has seen.
+    """
     with _lock:
-        found = _gradings.get(vocabulary)
+        found = _gradings.get(vocabulary.fingerprint)
         if found is None:
-            found = _gradings[vocabulary] = Grading(vocabulary, encode)
+            if len(_gradings) == MOST_GRADINGS:
+                del _gradings[next(iter(_gradings))]
+            found = _gradings[vocabulary.fingerprint] = Grading(vocabulary, encode)
         return found
 
 

@@ -24,6 +24,8 @@ class Vocabulary:
 
     def __init__(self, pieces: Sequence[bytes]) -> None:
         self._pieces = tuple(pieces)
+        self.fingerprint = hash(self._pieces)
+        """The same for equal vocabularies, within one process."""
         self._strings = tuple(_whole(piece) for piece in self._pieces)
         self.letters = tuple(token for token, piece in enumerate(self._pieces) if piece[:1].isalpha())
         """Ids that go on with the word before them: their first byte is an ASCII letter."""
